@@ -1,0 +1,38 @@
+"""What can go wrong, and the one table from exception to HTTP status."""
+
+from __future__ import annotations
+
+
+class AppError(Exception):
+    """Something a client did or met; the message is ready for the client."""
+
+
+class BodyUnreadable(AppError):
+    """The body is not what its type says, or cannot be told apart into rows."""
+
+
+class NoDataToPredict(AppError):
+    """The body holds no rows."""
+
+    def __init__(self) -> None:
+        super().__init__("No data to predict on")
+
+
+class DuplicateColumns(AppError):
+    """A column name stands twice in the data."""
+
+
+class BodyTooLarge(AppError):
+    """The body is over a limit: bytes, inflated bytes, rows or columns."""
+
+
+class UnsupportedMediaType(AppError):
+    """The body's type or encoding is none that is read here."""
+
+
+class PassthroughColumnsMissing(AppError):
+    """A column that the request wants passed through is not in the data."""
+
+
+class DeadlineExceeded(AppError):
+    """The request took longer than a request may."""

@@ -1,0 +1,1 @@
+"""Formats: which backend serves which model file."""

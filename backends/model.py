@@ -1,0 +1,145 @@
+"""The card beside every model file: what the model takes, what it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Task = Literal["binary", "regression", "multiclass"]
+Kind = Literal["numeric", "categorical", "text"]
+DType = Literal["float64", "float32", "int64", "string"]
+Missing = Literal["nan", "error", "empty"]
+Label = str | int | float | bool
+
+
+class InvalidModelCard(ValueError):
+    """model.json does not describe a model; the message names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column that the model takes.
+
+    name: as in the data that users send.
+    kind: numeric; categorical (sent to the model as the position of the value in
+        `categories`); text (sent to the model as a string).
+    dtype: what the model file declares for this input.
+    categories: the levels in the order of their codes; None unless categorical.
+    missing: "nan" scores a missing value as NaN; "error" refuses it, because the
+        dtype has no missing value; "empty" sends the empty string.
+    """
+
+    name: str
+    kind: Kind
+    dtype: DType = "float64"
+    categories: tuple[Label, ...] | None = None
+    missing: Missing = "nan"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What model.json says.
+
+    id: 24 hex digits, from the content of the bundle.
+    file: name of the model file inside the bundle.
+    labels: class labels in the model's order; empty for regression.
+    positive_label: binary only, one of `labels`.
+    features: in the model's order.
+    threshold: what a deployment starts with; binary only.
+    prediction_bounds: low and high of the holdout predictions (0.5 and 99.5 %
+        quantiles) in target units; regression only.
+    output: ONNX: name of the output that holds probabilities or values.
+    input_names: ONNX: name of the graph's inputs; one, or one for each feature.
+    versions: library name to version at packaging.
+    """
+
+    id: str
+    name: str
+    format: str
+    file: str
+    task: Task
+    target: str
+    features: tuple[Feature, ...]
+    labels: tuple[Label, ...] = ()
+    positive_label: Label | None = None
+    threshold: float = 0.5
+    prediction_bounds: tuple[float, float] | None = None
+    output: str | None = None
+    input_names: tuple[str, ...] = ()
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def negative_label(self) -> Label | None:
+        """The other label of a binary model."""
+        others = [label for label in self.labels if label != self.positive_label]
+        return others[0] if self.task == "binary" else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, without the id: the id is made from this."""
+        card = dataclasses.asdict(self)
+        del card["id"]
+        return card
+
+    @classmethod
+    def from_json(cls, card: Mapping[str, Any], model_id: str) -> Model:
+        """Read what `to_json` wrote.
+
+        Raises InvalidModelCard naming the key that is missing or wrong.
+        """
+        known = {field.name for field in dataclasses.fields(cls)} - {"id"}
+        if unknown := sorted(set(card) - known):
+            raise InvalidModelCard(f"model.json: unknown key {unknown[0]!r}")
+        try:
+            values = dict(card)
+            values["features"] = tuple(map(_feature, values["features"]))
+            values["labels"] = tuple(values.get("labels", ()))
+            values["input_names"] = tuple(values.get("input_names", ()))
+            if values.get("prediction_bounds") is not None:
+                low, high = values["prediction_bounds"]
+                values["prediction_bounds"] = (float(low), float(high))
+            model = cls(id=model_id, **values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidModelCard(f"model.json: {error}") from error
+        _check(model)
+        return model
+
+
+def _feature(card: Mapping[str, Any]) -> Feature:
+    categories = card.get("categories")
+    return Feature(
+        name=card["name"],
+        kind=card["kind"],
+        dtype=card.get("dtype", "float64"),
+        categories=None if categories is None else tuple(categories),
+        missing=card.get("missing", "nan"),
+    )
+
+
+def _check(model: Model) -> None:
+    names = [feature.name for feature in model.features]
+    wrong = {
+        "task": model.task not in get_args(Task),
+        "features": not names or len(set(names)) != len(names),
+        "labels": len(model.labels) != 2
+        if model.task == "binary"
+        else len(model.labels) < 2
+        if model.task == "multiclass"
+        else bool(model.labels),
+        "positive_label": model.task == "binary"
+        and model.positive_label not in model.labels,
+        "threshold": not math.isfinite(model.threshold),
+        "file": "/" in model.file or model.file.startswith("."),
+    }
+    for feature in model.features:
+        wrong[f"features: {feature.name}"] = (
+            feature.kind not in get_args(Kind)
+            or feature.dtype not in get_args(DType)
+            or feature.missing not in get_args(Missing)
+            or (feature.kind == "categorical") != (feature.categories is not None)
+        )
+    for key, is_wrong in wrong.items():
+        if is_wrong:
+            raise InvalidModelCard(f"model.json: {key} is not valid")
