@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AppError(Exception):
     """Something a client did or met; the message is ready for the client."""
@@ -36,3 +38,20 @@ class PassthroughColumnsMissing(AppError):
 
 class DeadlineExceeded(AppError):
     """The request took longer than a request may."""
+
+
+class PredictionNotFinite(AppError):
+    """The model answered no finite number for a row."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}: the model's prediction is not a finite number")
+
+
+class OutputColumnsClash(AppError):
+    """A passthrough column has the name of an output column."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        listed = ", ".join(map(repr, names))
+        super().__init__(
+            f"'passthroughColumns': the answer itself has columns named {listed}"
+        )

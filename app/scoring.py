@@ -1,0 +1,77 @@
+"""Typed columns to predictions; knows no HTTP, serves requests and jobs alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import PredictionNotFinite
+from backends.base import Backend
+from backends.features import Columns
+from backends.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a deployment adds to its model.
+
+    threshold: a binary prediction is positive above it.
+    outlier_bounds: regression predictions outside are flagged; None: not asked for.
+    """
+
+    threshold: float
+    outlier_bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Scored rows.
+
+    values: float64 (n_rows, k), see `Backend.predict`; every one finite.
+    positive: binary, bool (n_rows,): above the threshold.
+    outliers: bool (n_rows,), or None if not asked for.
+    """
+
+    values: NDArray[np.float64]
+    positive: NDArray[np.bool_] | None = None
+    outliers: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def score(
+    backend: Backend, columns: Columns, rules: Rules, *, first_row: int = 0
+) -> Predictions:
+    """Predict, apply the threshold, flag outliers.
+
+    first_row: number of the first of these rows in the request, for messages.
+    Raises PredictionNotFinite naming the row.
+    """
+    values = backend.predict(columns)
+    _refuse_not_finite(values, first_row)
+    positive = None
+    if backend.model.task == "binary":
+        positive = backend.apply_threshold(values, rules.threshold)
+    outliers = None
+    if rules.outlier_bounds is not None:
+        outliers = backend.flag_outliers(values, rules.outlier_bounds)
+    return Predictions(values, positive, outliers)
+
+
+def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = first_row + int(np.argmin(finite.all(axis=1)))
+        raise PredictionNotFinite(row)
+
+
+def outlier_bounds(
+    model: Model, custom: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """The deployment's own bounds, else those of the holdout; regression only."""
+    if model.task != "regression":
+        return None
+    return custom or model.prediction_bounds

@@ -1,0 +1,221 @@
+"""What the query string of a prediction request may say."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from marshmallow import Schema, ValidationError, post_load
+
+from schemas import errors
+from schemas.fields import (
+    ALL,
+    Bool,
+    Exactly,
+    Float,
+    Instant,
+    Int,
+    IntOrAll,
+    Names,
+    Variant,
+)
+
+
+class InvalidArgument(ValueError):
+    """A query argument is refused.
+
+    message: a string or an object, in the dialect of that argument.
+    """
+
+    def __init__(self, message: str | dict[str, str]) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInstant(InvalidArgument):
+    """A query argument is no date and time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionArguments:
+    """The query string, read.
+
+    passthrough: names of columns to copy into the answer, or "all".
+    decimals: most digits after the point.
+    max_explanations: explanations a row; `schemas.fields.ALL` for all.
+    """
+
+    passthrough: tuple[str, ...] | Literal["all"] = ()
+    decimals: int = 10
+    prediction_warning: bool = False
+    max_explanations: int = 0
+    explanation_algorithm: str = "xemp"
+    threshold_low: float | None = None
+    threshold_high: float | None = None
+    explanation_num_top_classes: int | None = None
+    explanation_class_names: tuple[str, ...] = ()
+    exclude_adjusted_predictions: bool = True
+    max_ngram_explanations: int = 0
+    forecast_point: datetime.datetime | None = None
+    predictions_start_date: datetime.datetime | None = None
+    predictions_end_date: datetime.datetime | None = None
+    relax_known_in_advance: bool | None = None
+
+    @property
+    def wants_explanations(self) -> bool:
+        """Whether explanations are asked for: 0 means all of them for SHAP."""
+        return self.max_explanations > 0 or self.explanation_algorithm == "shap"
+
+    @property
+    def wants_time_series(self) -> bool:
+        """Whether a parameter is given that only time series models know."""
+        return (
+            self.forecast_point is not None
+            or self.predictions_start_date is not None
+            or self.relax_known_in_advance is not None
+        )
+
+
+_EXPLANATION: Final = {
+    # The documents name this parameter by its older name in the message.
+    "maxExplanations": "max_codes",
+    "maxCodes": "max_codes",
+    "thresholdLow": "threshold_low",
+    "thresholdHigh": "threshold_high",
+    "excludeAdjustedPredictions": "exclude_adjusted_predictions",
+    "explanationNumTopClasses": "explanation_num_top_classes",
+    "explanationClassNames": "explanation_class_names",
+    "explanationAlgorithm": "explanation_algorithm",
+    "maxNgramExplanations": "max_ngram_explanations",
+}
+_TIME_SERIES: Final = frozenset(
+    {
+        "forecastPoint",
+        "predictionsStartDate",
+        "predictionsEndDate",
+        "relaxKnownInAdvanceFeaturesCheck",
+    }
+)
+_INSTANTS: Final = _TIME_SERIES - {"relaxKnownInAdvanceFeaturesCheck"}
+_REPEATABLE: Final = frozenset({"passthroughColumns", "explanationClassNames"})
+
+
+class PredictionArgumentsSchema(Schema):
+    """Query arguments of the prediction routes.
+
+    Source: "Predictions for deployments", "Prediction Explanations for deployment"
+    and "Time series predictions for deployments", query arguments.
+    """
+
+    passthrough_columns = Names(data_key="passthroughColumns")
+    passthrough_columns_set = Exactly("all", data_key="passthroughColumnsSet")
+    prediction_warning = Bool(data_key="predictionWarningEnabled")
+    decimals = Int(low=0, data_key="decimalsNumber")
+    max_explanations = IntOrAll(low=0, data_key="maxExplanations")
+    max_codes = IntOrAll(low=0, data_key="maxCodes")
+    threshold_low = Float(data_key="thresholdLow")
+    threshold_high = Float(data_key="thresholdHigh")
+    exclude_adjusted_predictions = Bool(data_key="excludeAdjustedPredictions")
+    explanation_num_top_classes = Int(
+        low=1, high=10, data_key="explanationNumTopClasses"
+    )
+    explanation_class_names = Names(data_key="explanationClassNames")
+    explanation_algorithm = Variant("xemp", "shap", data_key="explanationAlgorithm")
+    max_ngram_explanations = IntOrAll(low=0, data_key="maxNgramExplanations")
+    forecast_point = Instant(data_key="forecastPoint")
+    predictions_start_date = Instant(data_key="predictionsStartDate")
+    predictions_end_date = Instant(data_key="predictionsEndDate")
+    relax_known_in_advance = Bool(data_key="relaxKnownInAdvanceFeaturesCheck")
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> PredictionArguments:
+        columns = data.pop("passthrough_columns", ())
+        if "passthrough_columns_set" in data:
+            data.pop("passthrough_columns_set")
+            columns = "all"
+        # maxCodes is the deprecated name of maxExplanations, which wins.
+        codes = data.pop("max_codes", 0)
+        data.setdefault("max_explanations", codes)
+        return PredictionArguments(passthrough=columns, **data)
+
+
+_SCHEMA: Final = PredictionArgumentsSchema()
+
+
+def read_arguments(given: Mapping[str, Sequence[str]]) -> PredictionArguments:
+    """Read query arguments, name to the values given for it in order.
+
+    Raises InvalidArgument (InvalidInstant for a malformed date) for the first wrong
+    one, in the order of the request.
+    """
+    for name, values in given.items():
+        if len(values) > 1 and name not in _REPEATABLE:
+            raise _refusal(name, errors.REPEATED)
+    flat = {
+        name: values if name in _REPEATABLE else values[0]
+        for name, values in given.items()
+    }
+    try:
+        arguments: PredictionArguments = _SCHEMA.load(flat)
+    except ValidationError as error:
+        raise _first_refusal(given, error) from None
+    _check_together(given, arguments)
+    return arguments
+
+
+def _first_refusal(
+    given: Mapping[str, Sequence[str]], error: ValidationError
+) -> InvalidArgument:
+    messages: Any = error.messages
+    name = next(name for name in given if name in messages)
+    if name not in KNOWN:
+        return InvalidArgument(errors.plain(name, f"{name} {errors.NOT_ALLOWED}"))
+    return _refusal(name, messages[name][0])
+
+
+KNOWN: Final = frozenset(
+    str(field.data_key) for field in PredictionArgumentsSchema._declared_fields.values()
+)
+
+
+def _refusal(name: str, problem: str) -> InvalidArgument:
+    if name in _EXPLANATION:
+        return InvalidArgument(errors.data_error(_EXPLANATION[name], problem))
+    if name in _INSTANTS:
+        return InvalidInstant(errors.keyed(name, problem))
+    if name in _TIME_SERIES:
+        return InvalidArgument(errors.keyed(name, problem))
+    return InvalidArgument(errors.plain(name, problem))
+
+
+def _check_together(
+    given: Mapping[str, Sequence[str]], arguments: PredictionArguments
+) -> None:
+    if "passthroughColumns" in given and "passthroughColumnsSet" in given:
+        raise _refusal(
+            "passthroughColumns",
+            "passthroughColumns and passthroughColumnsSet are mutually exclusive",
+        )
+    if "explanationNumTopClasses" in given and "explanationClassNames" in given:
+        raise _refusal(
+            "explanationNumTopClasses",
+            "explanationNumTopClasses and explanationClassNames are mutually exclusive",
+        )
+    if arguments.explanation_algorithm != "shap" and arguments.max_explanations == ALL:
+        raise _refusal("maxExplanations", errors.NOT_INT)
+    start, end = arguments.predictions_start_date, arguments.predictions_end_date
+    if (start is None) != (end is None):
+        raise InvalidArgument(
+            "predictionsStartDate and predictionsEndDate must be passed together."
+        )
+    if start is None or end is None:
+        return
+    if arguments.forecast_point is not None:
+        raise InvalidArgument(
+            "forecastPoint cannot be used with predictionsStartDate and"
+            " predictionsEndDate."
+        )
+    if start >= end:
+        raise InvalidArgument("predictionsStartDate must be before predictionsEndDate.")

@@ -1,0 +1,143 @@
+"""Marshmallow fields that read query arguments and refuse in the documents' words."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from schemas import errors
+
+_TRUE = frozenset({"t", "true", "y", "yes", "on", "1"})
+_FALSE = frozenset({"false", "n", "no", "off", "0", "none"})
+
+
+class Int(fields.Field[int]):
+    """A whole number, from `low` up to `high` where those are given."""
+
+    def __init__(
+        self, *, low: int | None = None, high: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.low = low
+        self.high = high
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValidationError(errors.NOT_INT) from None
+        if self.low is not None and number < self.low:
+            raise ValidationError(errors.less_than(self.low))
+        if self.high is not None and number > self.high:
+            raise ValidationError(errors.greater_than(self.high))
+        return number
+
+
+class IntOrAll(Int):
+    """A whole number, or the constant `all` as None."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> int:
+        return ALL if value == "all" else super()._deserialize(value, attr, data)
+
+
+# Larger than any number of features.
+ALL = 2**31
+
+
+class Float(fields.Field[float]):
+    """A finite number."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValidationError(errors.NOT_FLOAT) from None
+        if not math.isfinite(number):
+            raise ValidationError(errors.NOT_FLOAT)
+        return number
+
+
+class Bool(fields.Field[bool]):
+    """A truth value in any of the accepted spellings."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> bool:
+        word = str(value).strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ValidationError(errors.NOT_BOOL)
+        return word in _TRUE
+
+
+class Exactly(fields.Field[str]):
+    """The one value that is allowed."""
+
+    def __init__(self, only: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.only = only
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> str:
+        if value != self.only:
+            raise ValidationError(f"value is not exactly '{self.only}'")
+        return self.only
+
+
+class Variant(fields.Field[str]):
+    """One of several words."""
+
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words = words
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> str:
+        if value not in self.words:
+            raise ValidationError(errors.NO_VARIANT)
+        return str(value)
+
+
+class Names(fields.Field[tuple[str, ...]]):
+    """A parameter that may be repeated, none of its values blank."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> tuple[str, ...]:
+        if not all(value):
+            raise ValidationError(errors.BLANK)
+        return tuple(value)
+
+
+class Instant(fields.Field[datetime.datetime]):
+    """A date and time in ISO 8601, with or without a zone; without one it is UTC."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> datetime.datetime:
+        try:
+            # A "+" that was not escaped in the query string arrives as a blank.
+            instant = datetime.datetime.fromisoformat(_with_plus(value))
+            if instant.tzinfo is None:
+                return instant.replace(tzinfo=datetime.UTC)
+            return instant.astimezone(datetime.UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError(
+                f"Invalid RFC 3339 datetime string: {value}"
+            ) from None
+
+
+def _with_plus(text: str) -> str:
+    head, blank, zone = text.rpartition(" ")
+    return f"{head}+{zone}" if blank and "T" in head or " " in head else text
