@@ -1,0 +1,1 @@
+"""Deployments, users and requests: joins the wire and the models."""

@@ -95,7 +95,9 @@ class Config:
             if name.startswith("FORETELL_")
         }
         values: dict[str, Any] = {}
-        wrong = [f"{name} is not a setting" for name in sorted(set(given) - set(fields))]
+        wrong = [
+            f"{name} is not a setting" for name in sorted(set(given) - set(fields))
+        ]
         for name, field in fields.items():
             if name not in given:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
@@ -27,6 +28,27 @@ _CSV_QUOTED = re.compile(r'[",\r\n]')
 _SHORT_EXPONENT = re.compile(rb"e-(\d)(?!\d)")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer is to look like.
+
+    threshold: binary only.
+    decimals: most digits after the point.
+    named_labels: binary labels in JSON by name instead of 1 and 0.
+    with_outliers: whether the predictions carry outlier flags.
+    approval: the deployment's approval status; None where the workflow is off.
+    passthrough: names of the passthrough columns, in order.
+    """
+
+    model: Model
+    threshold: float = 0.5
+    decimals: int = 10
+    named_labels: bool = False
+    with_outliers: bool = False
+    approval: str | None = None
+    passthrough: Sequence[str] = ()
+
+
 class JsonWriter:
     """Writes rows in the documented key order.
 
@@ -36,24 +58,16 @@ class JsonWriter:
 
     media_type = "application/json"
     head = b'{"data":['
+    separator = b","
     foot = b"]}"
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        threshold: float,
-        decimals: int,
-        named_labels: bool,
-        approval: str | None,
-    ) -> None:
-        self.model = model
-        self.decimals = decimals
-        self.threshold = orjson.dumps(threshold)
-        self.approval = approval
-        self.labels = [
-            orjson.dumps(label) for label in json_labels(model, named=named_labels)
-        ]
+    def __init__(self, answer: Answer) -> None:
+        self.model = answer.model
+        self.decimals = answer.decimals
+        self.threshold = orjson.dumps(answer.threshold)
+        self.approval = answer.approval
+        labels = json_labels(answer.model, named=answer.named_labels)
+        self.labels = list(map(orjson.dumps, labels))
 
     def rows(
         self, predictions: Predictions, first_row: int, passthrough: Passthrough
@@ -139,30 +153,19 @@ class CsvWriter:
     """Writes rows under the output columns of the real-time and batch answers."""
 
     media_type = "text/csv; charset=utf-8"
+    separator = b""
     foot = b""
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        threshold: float,
-        decimals: int,
-        with_outliers: bool,
-        approval: str | None,
-        passthrough: Sequence[str],
-    ) -> None:
+    def __init__(self, answer: Answer) -> None:
         """Raises OutputColumnsClash if a passthrough column has an output's name."""
-        self.model = model
-        self.decimals = decimals
-        self.threshold = orjson.dumps(threshold)
-        self.approval = approval
-        columns = csv_columns(
-            model, with_outliers=with_outliers, with_approval=approval is not None
-        )
-        if clash := [name for name in passthrough if name in set(columns)]:
+        self.model = answer.model
+        self.decimals = answer.decimals
+        self.threshold = orjson.dumps(answer.threshold)
+        self.approval = answer.approval
+        columns = csv_columns(answer)
+        if clash := [name for name in answer.passthrough if name in set(columns)]:
             raise OutputColumnsClash(clash)
-        names = [*columns, *passthrough]
-        self.head = b",".join(map(csv_cell, names)) + b"\n"
+        self.head = b",".join(map(csv_cell, [*columns, *answer.passthrough])) + b"\n"
 
     def rows(
         self, predictions: Predictions, first_row: int, passthrough: Passthrough
@@ -212,19 +215,19 @@ _CELLS = {
 }
 
 
-def csv_columns(model: Model, *, with_outliers: bool, with_approval: bool) -> list[str]:
+def csv_columns(answer: Answer) -> list[str]:
     """Names of the output columns, in the order of recorded answers."""
-    prediction = f"{model.target}_PREDICTION"
+    model = answer.model
     classes: Sequence[Label | None] = model.labels
     if model.task == "binary":
         classes = (model.positive_label, model.negative_label)
     columns = [f"{model.target}_{label_text(label)}_PREDICTION" for label in classes]
-    columns.append(prediction)
+    columns.append(f"{model.target}_PREDICTION")
     if model.task == "binary":
         columns += ["THRESHOLD", "POSITIVE_CLASS"]
-    if with_outliers:
+    if answer.with_outliers:
         columns.append("IS_OUTLIER_PREDICTION")
-    if with_approval:
+    if answer.approval is not None:
         columns.append("DEPLOYMENT_APPROVAL_STATUS")
     return columns
 

@@ -3,10 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+from backends.features import DataError
+from schemas.arguments import InvalidArgument, InvalidInstant
 
 
 class AppError(Exception):
     """Something a client did or met; the message is ready for the client."""
+
+
+class InvalidToken(AppError):
+    """No token, an unknown, expired or revoked one, or one of another user."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API token")
+
+
+class NoCredentials(AppError):
+    """An Authorization header with a scheme and nothing behind it."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid Authorization header. No credentials provided.")
+
+
+class DatarobotKeyMissing(AppError):
+    """The datarobot-key header is absent, empty or wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("The datarobot-key header is missing")
+
+
+class DeploymentNotFound(AppError):
+    """No deployment with this id is visible to this user."""
+
+    def __init__(self, deployment_id: str, user_id: str) -> None:
+        super().__init__(
+            f"Deployment {deployment_id} cannot be found for user {user_id}"
+        )
+
+
+class ExplainedDeploymentNotFound(AppError):
+    """The same, in the words of a request for explanations."""
+
+
+class DeploymentIsExternal(AppError):
+    """The deployment's model is scored elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("Bad request")
+
+
+class DeploymentNotActive(AppError):
+    """The deployment is disabled."""
+
+    def __init__(self) -> None:
+        super().__init__("The deployment you are trying to predict on is not active.")
+
+
+class ExplanationsUnavailable(AppError):
+    """Explanations are asked for and cannot be had."""
+
+
+class NotTimeSeries(AppError):
+    """A time series parameter for a model that is none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Predictions on models that are not time series models are not supported"
+            " on this endpoint. Please use the predict endpoint instead."
+        )
+
+
+class NotAcceptable(AppError):
+    """The Accept header allows neither JSON nor CSV."""
+
+    def __init__(self) -> None:
+        super().__init__("Accept must allow application/json or text/csv")
+
+
+class Overloaded(AppError):
+    """As many requests are in flight as the server takes on."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is busy; try again shortly")
+
+
+class ModelUnavailable(AppError):
+    """The deployment's model cannot be loaded on this server."""
+
+    def __init__(self) -> None:
+        super().__init__("The deployment's model cannot be loaded")
 
 
 class BodyUnreadable(AppError):
@@ -39,6 +126,16 @@ class PassthroughColumnsMissing(AppError):
 class DeadlineExceeded(AppError):
     """The request took longer than a request may."""
 
+    def __init__(self) -> None:
+        super().__init__("The request took longer than the server allows")
+
+
+class SlowClient(AppError):
+    """The body did not arrive in the time that a request may take."""
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not arrive in time")
+
 
 class PredictionNotFinite(AppError):
     """The model answered no finite number for a row."""
@@ -55,3 +152,38 @@ class OutputColumnsClash(AppError):
         super().__init__(
             f"'passthroughColumns': the answer itself has columns named {listed}"
         )
+
+
+# Looked up along the class's ancestry. 504 and 503 are retried by clients.
+STATUS: Final[dict[type[Exception], int]] = {
+    InvalidToken: 401,
+    NoCredentials: 401,
+    DatarobotKeyMissing: 401,
+    DeploymentNotFound: 404,
+    ExplainedDeploymentNotFound: 404,
+    DeploymentIsExternal: 400,
+    DeploymentNotActive: 422,
+    ExplanationsUnavailable: 422,
+    NotTimeSeries: 422,
+    NotAcceptable: 406,
+    InvalidArgument: 422,
+    InvalidInstant: 400,
+    PassthroughColumnsMissing: 400,
+    OutputColumnsClash: 422,
+    BodyUnreadable: 400,
+    NoDataToPredict: 422,
+    DuplicateColumns: 422,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    DataError: 422,
+    PredictionNotFinite: 422,
+    Overloaded: 503,
+    ModelUnavailable: 503,
+    DeadlineExceeded: 504,
+    SlowClient: 408,
+}
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of an exception; None if it is nobody's."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)

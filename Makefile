@@ -1,0 +1,35 @@
+# make help prints these.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ONLY ?=
+
+.PHONY: help install serve test bench lint clean
+
+help: ## print this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+# Installed again only when what is to be installed changes.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed ## make .venv
+
+serve: install ## deploy the examples, serve on 127.0.0.1:8080, print curl lines
+	@$(BIN)/python -m examples.serve
+
+lint: install ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## set up and run everything
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml
+
+bench: install ## print the bars as a table; ONLY=P1,P3 for some of them
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+clean: ## remove what the others made
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

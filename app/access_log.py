@@ -1,0 +1,74 @@
+"""One line of JSON for each request: who, what, how much, how long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+
+import orjson
+
+
+class RequestRecord:
+    """What is said about a request: no payload, no token.
+
+    Stages are named in the order they end; each gets the milliseconds since the one
+    before it.
+    """
+
+    __slots__ = (
+        "_last",
+        "_started",
+        "deployment",
+        "model",
+        "received",
+        "request_id",
+        "rows",
+        "stages",
+        "user",
+    )
+
+    def __init__(self) -> None:
+        self.request_id = uuid.uuid4().hex
+        self.user: str | None = None
+        self.deployment: str | None = None
+        self.model: str | None = None
+        self.rows: int | None = None
+        self.received: int | None = None
+        self.stages: dict[str, float] = {}
+        self._started = self._last = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        """End a stage."""
+        now = time.perf_counter()
+        self.stages[name] = round((now - self._last) * 1e3, 3)
+        self._last = now
+
+    @property
+    def milliseconds(self) -> float:
+        """Time since the request came in."""
+        return round((time.perf_counter() - self._started) * 1e3, 3)
+
+    def write(self, method: str, path: str, status: int, sent: int | None) -> None:
+        """Print the line."""
+        line = orjson.dumps(
+            {
+                "time": time.time(),
+                "request_id": self.request_id,
+                "method": method,
+                "path": path,
+                "status": status,
+                "user": self.user,
+                "deployment": self.deployment,
+                "model": self.model,
+                "rows": self.rows,
+                "bytes_in": self.received,
+                "bytes_out": sent,
+                "ms": self.milliseconds,
+                "stages": self.stages,
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        # One write call a line: lines of several workers do not mix.
+        os.write(sys.stdout.fileno(), line)

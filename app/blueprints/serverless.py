@@ -1,0 +1,15 @@
+"""/api/v2: the serverless prediction URLs."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from app.predictions import predict
+
+serverless = Blueprint("serverless", __name__, url_prefix="/api/v2")
+serverless.add_url_rule(
+    "/deployments/<deployment_id>/predictions",
+    view_func=predict,
+    methods=["POST"],
+    strict_slashes=False,
+)

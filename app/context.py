@@ -1,0 +1,20 @@
+"""What belongs to the request being answered."""
+
+from __future__ import annotations
+
+from flask import current_app, g
+
+from app.access_log import RequestRecord
+from app.services import Services
+
+
+def current_services() -> Services:
+    """The services of the application that answers."""
+    services: Services = current_app.extensions["foretell"]
+    return services
+
+
+def current_record() -> RequestRecord:
+    """The line that the access log will get."""
+    record: RequestRecord = g.record
+    return record

@@ -1,0 +1,87 @@
+"""Loaded models of this process, least recently used out first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import backends
+from backends import bundle
+from backends.base import Backend
+from backends.features import Decoder
+from backends.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model ready to answer: its card, its loaded file, its decoder."""
+
+    model: Model
+    backend: Backend
+    decoder: Decoder
+
+
+class ModelCache:
+    """Loads models when first asked for and keeps them within a memory budget."""
+
+    def __init__(self, path: Callable[[str], Path], budget: int) -> None:
+        """path: from a model's id to its bundle; budget: bytes of loaded models."""
+        self._path = path
+        self._budget = budget
+        self._served: OrderedDict[str, ServedModel] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+
+    def __contains__(self, model_id: str) -> bool:
+        return model_id in self._served
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the loaded models use up the budget."""
+        with self._lock:
+            return self._bytes() >= self._budget
+
+    def get(self, model_id: str) -> ServedModel:
+        """The loaded model; loaded now if it is not yet.
+
+        Raises ModelFileRejected or BundleRejected if the bundle cannot be loaded.
+        """
+        with self._lock:
+            served = self._served.get(model_id)
+            if served is not None:
+                self._served.move_to_end(model_id)
+                return served
+            loading = self._loading.setdefault(model_id, threading.Lock())
+        # Requests for one model wait for one load; other models go on meanwhile.
+        with loading:
+            with self._lock:
+                served = self._served.get(model_id)
+            if served is None:
+                served = _load(self._path(model_id))
+                self._keep(model_id, served)
+        return served
+
+    def _keep(self, model_id: str, served: ServedModel) -> None:
+        with self._lock:
+            self._loading.pop(model_id, None)
+            self._served[model_id] = served
+            # A model that went out still answers the requests that hold it.
+            while len(self._served) > 1 and self._bytes() > self._budget:
+                self._served.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(served.backend.nbytes for served in self._served.values())
+
+    def drop_all_but(self, model_ids: set[str]) -> None:
+        """Let go of models that no deployment has any more."""
+        with self._lock:
+            for model_id in set(self._served) - model_ids:
+                del self._served[model_id]
+
+
+def _load(folder: Path) -> ServedModel:
+    model = bundle.read(folder)
+    return ServedModel(model, backends.load(folder, model), Decoder(model.features))

@@ -1,0 +1,285 @@
+"""The one view behind every prediction layout, told top to bottom."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from functools import lru_cache, partial
+from itertools import chain
+from typing import Literal
+from urllib.parse import parse_qs
+
+from backends.bundle import BundleRejected
+from flask import Response, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from app.access_log import RequestRecord
+from app.auth import authenticate
+from app.bulk import in_turn
+from app.context import current_record, current_services
+from app.decode import Chunk, read_body, read_rows
+from app.encode import Answer, CsvWriter, JsonWriter
+from app.errors import (
+    DeploymentIsExternal,
+    DeploymentNotActive,
+    DeploymentNotFound,
+    ExplainedDeploymentNotFound,
+    ExplanationsUnavailable,
+    ModelUnavailable,
+    NotAcceptable,
+    NotTimeSeries,
+    SlowClient,
+)
+from app.model_cache import ServedModel
+from app.scoring import Rules, outlier_bounds, score
+from app.services import Services, now
+from app.store.records import Deployment, User, is_id
+from backends.base import ModelFileRejected
+from schemas.arguments import PredictionArguments, read_arguments
+from schemas.errors import data_error
+
+Writer = JsonWriter | CsvWriter
+
+# Smaller answers grow, or gain nothing worth the time, when compressed.
+_COMPRESS_FROM = 1400
+
+
+def predict(deployment_id: str) -> Response:
+    """Score the rows of the request with a deployment's model.
+
+    Source: "Predictions for deployments", legacy and serverless.
+    """
+    services = current_services()
+    record = current_record()
+    deadline = time.monotonic() + services.config.request_seconds
+    with ExitStack() as held:
+        held.enter_context(services.admission.request())
+        user = _user(services, record)
+        arguments = _arguments(request.environ.get("QUERY_STRING", ""))
+        kind = _writer(request.environ.get("HTTP_ACCEPT", ""))
+        deployment = _deployment(services, deployment_id, user, arguments, record)
+        is_cached = deployment.model_id in services.models
+        served = _model(services, deployment, record)
+        _refuse_unsupported(arguments)
+        record.stage("accept")
+
+        is_bulk = _is_bulk(services)
+        if is_bulk:
+            held.enter_context(services.admission.bulk(deadline))
+            record.stage("wait")
+        body = _body(services, deadline)
+        record.received = len(body)
+        record.stage("read")
+
+        chunks = _chunks(services, deployment, served, arguments, body, record)
+        first = next(chunks)
+        record.stage("decode")
+        rules = _rules(deployment, served, arguments)
+        writer = kind(_shape(deployment, served, arguments, rules, first))
+        work = partial(_answer, served, rules, writer)
+        each = services.bulk.map if is_bulk else in_turn
+        parts = [writer.head]
+        for rows in each(work, chain([first], chunks), deadline):
+            parts += [writer.separator, rows] if len(parts) > 1 else [rows]
+        parts.append(writer.foot)
+        record.stage("score")
+    return _response(parts, writer.media_type, served, is_cached=is_cached)
+
+
+def _user(services: Services, record: RequestRecord) -> User:
+    header = request.environ.get("HTTP_AUTHORIZATION")
+    user = authenticate(header, services.snapshot, now())
+    record.user = user.id
+    return user
+
+
+@lru_cache(maxsize=1024)
+def _arguments(query: str) -> PredictionArguments:
+    # Clients repeat themselves: the same few query strings come again and again.
+    # The names are bytes of UTF-8, which WSGI hands over as Latin-1.
+    given = parse_qs(query.encode("latin-1").decode(), keep_blank_values=True)
+    return read_arguments(given)
+
+
+@lru_cache(maxsize=1024)
+def _writer(accept: str) -> type[Writer]:
+    if not accept:
+        return JsonWriter
+    wanted = parse_accept_header(accept, MIMEAccept)
+    best = wanted.best_match(["application/json", "text/csv"])
+    if best is None:
+        raise NotAcceptable
+    return CsvWriter if best == "text/csv" else JsonWriter
+
+
+def _deployment(
+    services: Services,
+    deployment_id: str,
+    user: User,
+    arguments: PredictionArguments,
+    record: RequestRecord,
+) -> Deployment:
+    record.deployment = deployment_id
+    try:
+        deployment = services.deployment(deployment_id, user)
+    except DeploymentNotFound:
+        if arguments.max_explanations == 0:
+            raise
+        text = "Not found" if is_id(deployment_id) else "Bad request"
+        raise ExplainedDeploymentNotFound(text) from None
+    if deployment.model_id is None:
+        raise DeploymentIsExternal
+    if not deployment.enabled:
+        raise DeploymentNotActive
+    return deployment
+
+
+def _model(
+    services: Services, deployment: Deployment, record: RequestRecord
+) -> ServedModel:
+    assert deployment.model_id is not None
+    try:
+        served = services.models.get(deployment.model_id)
+    except (ModelFileRejected, BundleRejected, OSError) as error:
+        raise ModelUnavailable from error
+    record.model = served.model.id
+    return served
+
+
+def _refuse_unsupported(arguments: PredictionArguments) -> None:
+    if arguments.wants_time_series:
+        raise NotTimeSeries
+    if arguments.wants_explanations:
+        raise ExplanationsUnavailable(
+            data_error("max_codes", "prediction explanations are not available")
+        )
+
+
+def _is_bulk(services: Services) -> bool:
+    length = request.content_length
+    if length is None:
+        return True
+    # A compressed body may hold many times what was sent.
+    growth = 1 if not request.environ.get("HTTP_CONTENT_ENCODING") else 20
+    return length * growth > services.config.bulk_body
+
+
+def _body(services: Services, deadline: float) -> bytes:
+    environ = request.environ
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+    try:
+        return read_body(
+            environ["wsgi.input"],
+            content_length=request.content_length,
+            content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
+            limits=services.config,
+            deadline=deadline,
+        )
+    except TimeoutError:
+        raise SlowClient from None
+    finally:
+        if connection is not None:
+            connection.settimeout(None)
+
+
+def _chunks(
+    services: Services,
+    deployment: Deployment,
+    served: ServedModel,
+    arguments: PredictionArguments,
+    body: bytes,
+    record: RequestRecord,
+) -> Iterator[Chunk]:
+    settings = deployment.settings
+    chunks = read_rows(
+        body,
+        request.environ.get("CONTENT_TYPE", ""),
+        served.decoder,
+        passthrough=_passthrough(arguments, settings.association_id),
+        limits=services.config,
+        refuse_unknown=settings.unknown_categories == "error",
+        refuse_invalid=settings.invalid_numbers == "error",
+    )
+    for chunk in chunks:
+        record.rows = chunk.first_row + len(chunk.columns)
+        yield chunk
+
+
+def _passthrough(
+    arguments: PredictionArguments, association_id: str | None
+) -> tuple[str, ...] | Literal["all"]:
+    wanted = arguments.passthrough
+    if wanted == "all" or association_id is None or association_id in wanted:
+        return wanted
+    return (association_id, *wanted)
+
+
+def _rules(
+    deployment: Deployment, served: ServedModel, arguments: PredictionArguments
+) -> Rules:
+    bounds = None
+    settings = deployment.settings
+    if arguments.prediction_warning and settings.prediction_warning:
+        bounds = outlier_bounds(served.model, settings.outlier_bounds)
+    threshold = deployment.threshold
+    return Rules(served.model.threshold if threshold is None else threshold, bounds)
+
+
+def _shape(
+    deployment: Deployment,
+    served: ServedModel,
+    arguments: PredictionArguments,
+    rules: Rules,
+    first: Chunk,
+) -> Answer:
+    return Answer(
+        served.model,
+        threshold=rules.threshold,
+        decimals=arguments.decimals,
+        named_labels=deployment.settings.labels == "names",
+        with_outliers=rules.outlier_bounds is not None,
+        approval=deployment.settings.approval_status,
+        passthrough=tuple(first.passthrough),
+    )
+
+
+def _answer(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:
+    first_row = chunk.first_row
+    predictions = score(served.backend, chunk.columns, rules, first_row=first_row)
+    return writer.rows(predictions, first_row, chunk.passthrough)
+
+
+def _response(
+    parts: list[bytes], media_type: str, served: ServedModel, *, is_cached: bool
+) -> Response:
+    headers = {
+        "X-DataRobot-Model-Cache-Hit": "true" if is_cached else "false",
+        "X-DataRobot-Model-Id": served.model.id,
+        "Vary": "Accept, Accept-Encoding",
+    }
+    size = sum(map(len, parts))
+    accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
+    if size >= _COMPRESS_FROM and _accepts_gzip(accepted):
+        parts = list(_gzip(parts))
+        size = sum(map(len, parts))
+        headers["Content-Encoding"] = "gzip"
+    headers["Content-Length"] = str(size)
+    return Response(parts, headers=headers, content_type=media_type)
+
+
+@lru_cache(maxsize=256)
+def _accepts_gzip(header: str) -> bool:
+    return bool(parse_accept_header(header).quality("gzip"))
+
+
+def _gzip(parts: Iterable[bytes]) -> Iterator[bytes]:
+    # Level 1: the answer should not wait for its compression.
+    compressor = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
+    for part in parts:
+        yield compressor.compress(part)
+    yield compressor.flush()

@@ -1,0 +1,147 @@
+"""Everything that requests, jobs and the command line share, opened once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from app.admission import Admission
+from app.bulk import BulkPool
+from app.config import Config
+from app.errors import DeploymentNotFound
+from app.model_cache import ModelCache
+from app.store.bundles import Bundles
+from app.store.records import Deployment, Snapshot, User
+from app.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """Store, models and admission of one process.
+
+    Requests read `snapshot`, an immutable picture of users, tokens and deployments,
+    and never wait for the database. `refresh` replaces the picture when the store's
+    generation has moved; in a worker a thread of its own does so, four times a second.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store = Store(config.database_url, config.home)
+        self.bundles = Bundles(config.home)
+        self.models = ModelCache(self.bundles.path, config.model_cache)
+        self.bulk = BulkPool(config.scoring_threads)
+        self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
+        self.snapshot = Snapshot.empty()
+        self._refreshing = threading.Lock()
+        self._loaded = threading.Event()
+        self._is_stopping: Callable[[], bool] = lambda: False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the deployed models are loaded and the worker is not stopping."""
+        return self._loaded.is_set() and not self._is_stopping()
+
+    def deployment(self, deployment_id: str, user: User) -> Deployment:
+        """A deployment that this user may see. Raises DeploymentNotFound."""
+        deployment = self.snapshot.deployments.get(deployment_id)
+        if deployment is None or not user.may_see(deployment):
+            raise DeploymentNotFound(deployment_id, user.id)
+        return deployment
+
+    def refresh(self) -> None:
+        """Take up what changed in the store.
+
+        A deployment whose new model is not loaded yet goes on with its old one until
+        it is; everything else counts at once.
+        """
+        with self._refreshing:
+            if self.store.generation() == self.snapshot.generation:
+                return
+            new = self.store.snapshot()
+            pending = self._pending(new)
+            if pending:
+                self.snapshot = new.with_deployments(pending)
+                self._preload(new, set(pending))
+            self.snapshot = new
+            self.models.drop_all_but(_models(new.deployments))
+
+    def _pending(self, new: Snapshot) -> Mapping[str, Deployment]:
+        # Only models that were in use are worth the wait: a model that nobody asked
+        # for yet is loaded by its first request.
+        return {
+            deployment_id: replace(
+                new.deployments[deployment_id], model_id=old.model_id
+            )
+            for deployment_id, old in self.snapshot.deployments.items()
+            if old.model_id in self.models
+            and deployment_id in new.deployments
+            and new.deployments[deployment_id].model_id not in (None, old.model_id)
+        }
+
+    def _preload(self, snapshot: Snapshot, deployment_ids: set[str]) -> None:
+        for deployment_id in deployment_ids:
+            model_id = snapshot.deployments[deployment_id].model_id
+            if model_id is not None:
+                self._load(model_id)
+
+    def _load(self, model_id: str) -> None:
+        try:
+            self.models.get(model_id)
+        except Exception:
+            # A bundle that cannot be read fails its own requests, with the reason,
+            # and must keep neither the worker nor other deployments from working.
+            log.exception("model %s cannot be loaded", model_id)
+
+    def start(self, is_stopping: Callable[[], bool]) -> None:
+        """Begin to follow the store, in a worker that has just been forked.
+
+        is_stopping: tells whether the worker has been asked to end.
+        """
+        self._is_stopping = is_stopping
+        threading.Thread(target=self._follow, name="refresh", daemon=True).start()
+
+    def _follow(self) -> None:
+        wait = threading.Event()
+        while not self._is_stopping():
+            self._refresh_safely()
+            if not self._loaded.is_set():
+                self._warm()
+            wait.wait(self.config.refresh_seconds)
+
+    def _refresh_safely(self) -> None:
+        try:
+            self.refresh()
+        except Exception:
+            # A database that is away for a while must not end the only thread that
+            # would notice its return; requests go on with the last picture.
+            log.exception("the store cannot be read")
+
+    def _warm(self) -> None:
+        if self.snapshot.generation < 0:
+            return
+        for model_id in sorted(_models(self.snapshot.deployments)):
+            if self.models.is_full:
+                break
+            self._load(model_id)
+        self._loaded.set()
+
+    def close(self) -> None:
+        """Give back the database's connections."""
+        self.store.dispose()
+
+
+def _models(deployments: Mapping[str, Deployment]) -> set[str]:
+    return {
+        deployment.model_id
+        for deployment in deployments.values()
+        if deployment.model_id is not None and deployment.enabled
+    }
+
+
+def now() -> datetime:
+    """The time that expiry is held against."""
+    return datetime.now(UTC)

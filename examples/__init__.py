@@ -1,0 +1,1 @@
+"""Two small models on real data, and a server that answers with them."""

@@ -1,0 +1,70 @@
+"""How the processes run. `gunicorn` alone in this folder starts the server."""
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+# Numerical libraries read these when they load, in the workers. More than one thread
+# for a small request makes it slower, and threads started before a fork hang after it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# onnxruntime reports model names to its maker unless told otherwise before its import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+from app.config import Config  # noqa: E402  (the variables above come first)
+
+config = Config.from_environment()
+
+wsgi_app = "wsgi:application"
+bind = config.bind
+workers = config.workers
+
+# Threads cover slow clients; scoring leaves the interpreter's lock. The few beyond
+# what a worker takes on answer health checks and refuse the surplus at once.
+worker_class = "gthread"
+threads = config.in_flight_per_worker + 4
+worker_connections = 1000 + threads
+
+# The code is loaded once, before the fork, and shared; model libraries are not: OpenMP
+# and onnxruntime do not survive a fork. Replaced models need no restart.
+preload_app = True
+
+# A worker's heartbeat comes from its own loop, so this is no limit on a request: that
+# is FORETELL_REQUEST_SECONDS. It ends a worker that hangs as a whole.
+timeout = 60
+graceful_timeout = config.graceful_seconds
+keepalive = config.keep_alive
+
+# The longest line that gunicorn allows; the documents promise 8,192 bytes.
+limit_request_line = 8190
+
+# The heartbeat's file must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+# The control socket would be made in the home folder, which a hardened service lacks.
+control_socket_disable = True
+
+# The application writes its own line for each request.
+accesslog = None
+errorlog = "-"
+
+
+def on_starting(server: Any) -> None:
+    """Bring the database to the newest schema, once, before there are workers."""
+    services = server.app.wsgi().extensions["foretell"]
+    services.store.migrate()
+    services.close()
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Keep the collector from touching, and so copying, the pages shared so far."""
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to load models and to follow the store, after the fork."""
+    services = worker.wsgi.extensions["foretell"]
+    services.start(is_stopping=lambda: not worker.alive)
