@@ -25,7 +25,6 @@ _LARGEST_EXACT_POWER = 22
 # Up to so many numbers, numpy's calls cost more than Python's rounding.
 _FEW = 32
 _CSV_QUOTED = re.compile(r'[",\r\n]')
-_SHORT_EXPONENT = re.compile(rb"e-(\d)(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,20 +277,24 @@ def _round_slowly(values: NDArray[np.float64], decimals: int) -> NDArray[np.floa
 
 def number_tokens(values: NDArray[np.float64], decimals: int) -> list[bytes]:
     """Each number rounded, in its shortest form."""
-    return _number_text(values, decimals).split(b",")
+    rounded = round_decimals(np.ascontiguousarray(values), decimals)
+    return _tokens(rounded)
 
 
 def _csv_numbers(values: NDArray[np.float64], decimals: int) -> list[bytes]:
-    text = _number_text(values, decimals)
-    if b"e-" in text:
-        # Recorded CSV answers write 6.5e-05, JSON answers 6.5e-5.
-        text = _SHORT_EXPONENT.sub(rb"e-0\1", text)
-    return text.split(b",")
-
-
-def _number_text(values: NDArray[np.float64], decimals: int) -> bytes:
     rounded = round_decimals(np.ascontiguousarray(values), decimals)
-    return orjson.dumps(rounded, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    tokens = _tokens(rounded)
+    # Recorded CSV answers spell these as Python does: 6.50871e-05.
+    sizes = np.abs(rounded)
+    unusual = (sizes != 0.0) & ((sizes < 1e-4) | (sizes >= 1e16))
+    for position in np.flatnonzero(unusual).tolist():
+        tokens[position] = repr(float(rounded[position])).encode()
+    return tokens
+
+
+def _tokens(values: NDArray[np.float64]) -> list[bytes]:
+    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text[1:-1].split(b",")
 
 
 def _row_ids(first_row: int, count: int) -> list[bytes]:
