@@ -55,4 +55,5 @@ def check_datarobot_key(given: str | None, key: str) -> None:
 
 
 def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())
+    given_bytes = given.encode("utf-8", "surrogatepass")
+    return hmac.compare_digest(given_bytes, expected.encode())

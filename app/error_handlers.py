@@ -1,4 +1,7 @@
-"""Everything raised on the way, as JSON in the documented envelope."""
+"""Everything raised on the way, as JSON in the documented envelope.
+
+The one place where exceptions become HTTP.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,63 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, NotFound
 
 from app.context import current_record
-from app.errors import status_of
-from schemas.arguments import InvalidArgument
+from app.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    DatarobotKeyMissing,
+    DeadlineExceeded,
+    DeploymentIsExternal,
+    DeploymentNotActive,
+    DuplicateColumns,
+    ExplainedDeploymentNotFound,
+    ExplanationsUnavailable,
+    InvalidToken,
+    ModelUnavailable,
+    NoCredentials,
+    NoDataToPredict,
+    NotAcceptable,
+    NotTimeSeries,
+    OutputColumnsClash,
+    Overloaded,
+    PassthroughColumnsMissing,
+    PredictionNotFinite,
+    SlowClient,
+    UnsupportedMediaType,
+)
+from app.store.errors import UnknownDeployment
+from backends.features import DataError
+from schemas.arguments import InvalidArgument, InvalidInstant
 
 log = logging.getLogger(__name__)
+
+# Looked up along the class's ancestry. 504 and 503 are retried by clients.
+_STATUS: Final[dict[type[Exception], int]] = {
+    InvalidToken: 401,
+    NoCredentials: 401,
+    DatarobotKeyMissing: 401,
+    UnknownDeployment: 404,
+    ExplainedDeploymentNotFound: 404,
+    DeploymentIsExternal: 400,
+    DeploymentNotActive: 422,
+    ExplanationsUnavailable: 422,
+    NotTimeSeries: 422,
+    NotAcceptable: 406,
+    InvalidArgument: 422,
+    InvalidInstant: 400,
+    PassthroughColumnsMissing: 400,
+    OutputColumnsClash: 422,
+    BodyUnreadable: 400,
+    NoDataToPredict: 422,
+    DuplicateColumns: 422,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    DataError: 422,
+    PredictionNotFinite: 422,
+    Overloaded: 503,
+    ModelUnavailable: 503,
+    DeadlineExceeded: 504,
+    SlowClient: 408,
+}
 
 # The documented text has two blanks after "server.".
 _UNKNOWN_URL = (
@@ -39,7 +95,7 @@ def _http(error: HTTPException) -> Response:
 
 
 def _any(error: Exception) -> Response:
-    status = status_of(error)
+    status = _status(error)
     if status is None:
         log.exception("request %s failed", current_record().request_id)
         return message(_INTERNAL, 500)
@@ -52,6 +108,11 @@ def _any(error: Exception) -> Response:
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _status(error: Exception) -> int | None:
+    kinds = type(error).__mro__
+    return next((_STATUS[kind] for kind in kinds if kind in _STATUS), None)
 
 
 def message(text: str | dict[str, str], status: int) -> Response:

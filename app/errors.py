@@ -1,12 +1,8 @@
-"""What can go wrong, and the one table from exception to HTTP status."""
+"""What can go wrong; which HTTP status it gets is said in `app.error_handlers`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
-
-from backends.features import DataError
-from schemas.arguments import InvalidArgument, InvalidInstant
 
 
 class AppError(Exception):
@@ -34,17 +30,8 @@ class DatarobotKeyMissing(AppError):
         super().__init__("The datarobot-key header is missing")
 
 
-class DeploymentNotFound(AppError):
-    """No deployment with this id is visible to this user."""
-
-    def __init__(self, deployment_id: str, user_id: str) -> None:
-        super().__init__(
-            f"Deployment {deployment_id} cannot be found for user {user_id}"
-        )
-
-
 class ExplainedDeploymentNotFound(AppError):
-    """The same, in the words of a request for explanations."""
+    """No such deployment, in the words of a request for explanations."""
 
 
 class DeploymentIsExternal(AppError):
@@ -152,38 +139,3 @@ class OutputColumnsClash(AppError):
         super().__init__(
             f"'passthroughColumns': the answer itself has columns named {listed}"
         )
-
-
-# Looked up along the class's ancestry. 504 and 503 are retried by clients.
-STATUS: Final[dict[type[Exception], int]] = {
-    InvalidToken: 401,
-    NoCredentials: 401,
-    DatarobotKeyMissing: 401,
-    DeploymentNotFound: 404,
-    ExplainedDeploymentNotFound: 404,
-    DeploymentIsExternal: 400,
-    DeploymentNotActive: 422,
-    ExplanationsUnavailable: 422,
-    NotTimeSeries: 422,
-    NotAcceptable: 406,
-    InvalidArgument: 422,
-    InvalidInstant: 400,
-    PassthroughColumnsMissing: 400,
-    OutputColumnsClash: 422,
-    BodyUnreadable: 400,
-    NoDataToPredict: 422,
-    DuplicateColumns: 422,
-    BodyTooLarge: 413,
-    UnsupportedMediaType: 415,
-    DataError: 422,
-    PredictionNotFinite: 422,
-    Overloaded: 503,
-    ModelUnavailable: 503,
-    DeadlineExceeded: 504,
-    SlowClient: 408,
-}
-
-
-def status_of(error: Exception) -> int | None:
-    """The HTTP status of an exception; None if it is nobody's."""
-    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)

@@ -25,7 +25,6 @@ from app.encode import Answer, CsvWriter, JsonWriter
 from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
-    DeploymentNotFound,
     ExplainedDeploymentNotFound,
     ExplanationsUnavailable,
     ModelUnavailable,
@@ -36,7 +35,8 @@ from app.errors import (
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.services import Services, now
-from app.store.records import Deployment, User, is_id
+from app.store.errors import InvalidId, UnknownDeployment
+from app.store.records import Deployment, User, check_id
 from backends.base import ModelFileRejected
 from schemas.arguments import PredictionArguments, read_arguments
 from schemas.errors import data_error
@@ -124,17 +124,24 @@ def _deployment(
 ) -> Deployment:
     record.deployment = deployment_id
     try:
-        deployment = services.deployment(deployment_id, user)
-    except DeploymentNotFound:
+        deployment = services.snapshot.deployment(deployment_id, user)
+    except UnknownDeployment:
         if arguments.max_explanations == 0:
             raise
-        text = "Not found" if is_id(deployment_id) else "Bad request"
-        raise ExplainedDeploymentNotFound(text) from None
+        raise _not_explained(deployment_id) from None
     if deployment.model_id is None:
         raise DeploymentIsExternal
     if not deployment.enabled:
         raise DeploymentNotActive
     return deployment
+
+
+def _not_explained(deployment_id: str) -> ExplainedDeploymentNotFound:
+    try:
+        check_id(deployment_id)
+    except InvalidId:
+        return ExplainedDeploymentNotFound("Bad request")
+    return ExplainedDeploymentNotFound("Not found")
 
 
 def _model(
@@ -225,7 +232,11 @@ def _rules(
     bounds = None
     settings = deployment.settings
     if arguments.prediction_warning and settings.prediction_warning:
-        bounds = outlier_bounds(served.model, settings.outlier_bounds)
+        bounds = outlier_bounds(
+            served.model,
+            settings.prediction_warning_lower,
+            settings.prediction_warning_upper,
+        )
     threshold = deployment.threshold
     return Rules(served.model.threshold if threshold is None else threshold, bounds)
 
@@ -237,13 +248,14 @@ def _shape(
     rules: Rules,
     first: Chunk,
 ) -> Answer:
+    settings = deployment.settings
     return Answer(
         served.model,
         threshold=rules.threshold,
         decimals=arguments.decimals,
-        named_labels=deployment.settings.labels == "names",
+        named_labels=settings.labels == "names",
         with_outliers=rules.outlier_bounds is not None,
-        approval=deployment.settings.approval_status,
+        approval=settings.approval_status if settings.approval_workflow else None,
         passthrough=tuple(first.passthrough),
     )
 

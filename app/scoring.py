@@ -69,9 +69,10 @@ def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:
 
 
 def outlier_bounds(
-    model: Model, custom: tuple[float, float] | None
+    model: Model, lower: float | None, upper: float | None
 ) -> tuple[float, float] | None:
     """The deployment's own bounds, else those of the holdout; regression only."""
     if model.task != "regression":
         return None
-    return custom or model.prediction_bounds
+    low, high = model.prediction_bounds or (-np.inf, np.inf)
+    return (low if lower is None else lower, high if upper is None else upper)

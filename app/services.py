@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from app.admission import Admission
 from app.bulk import BulkPool
 from app.config import Config
-from app.errors import DeploymentNotFound
 from app.model_cache import ModelCache
 from app.store.bundles import Bundles
-from app.store.records import Deployment, Snapshot, User
+from app.store.records import Deployment, Snapshot
 from app.store.store import Store
+
+# Before the store was read: no generation is negative.
+_NOTHING = Snapshot(-1, {}, {}, {}, {})
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class Services:
         self.models = ModelCache(self.bundles.path, config.model_cache)
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
-        self.snapshot = Snapshot.empty()
+        self.snapshot = _NOTHING
         self._refreshing = threading.Lock()
         self._loaded = threading.Event()
         self._is_stopping: Callable[[], bool] = lambda: False
@@ -44,13 +46,6 @@ class Services:
     def is_ready(self) -> bool:
         """Whether the deployed models are loaded and the worker is not stopping."""
         return self._loaded.is_set() and not self._is_stopping()
-
-    def deployment(self, deployment_id: str, user: User) -> Deployment:
-        """A deployment that this user may see. Raises DeploymentNotFound."""
-        deployment = self.snapshot.deployments.get(deployment_id)
-        if deployment is None or not user.may_see(deployment):
-            raise DeploymentNotFound(deployment_id, user.id)
-        return deployment
 
     def refresh(self) -> None:
         """Take up what changed in the store.
@@ -64,7 +59,8 @@ class Services:
             new = self.store.snapshot()
             pending = self._pending(new)
             if pending:
-                self.snapshot = new.with_deployments(pending)
+                deployments = {**new.deployments, **pending}
+                self.snapshot = replace(new, deployments=deployments)
                 self._preload(new, set(pending))
             self.snapshot = new
             self.models.drop_all_but(_models(new.deployments))
@@ -72,15 +68,17 @@ class Services:
     def _pending(self, new: Snapshot) -> Mapping[str, Deployment]:
         # Only models that were in use are worth the wait: a model that nobody asked
         # for yet is loaded by its first request.
-        return {
-            deployment_id: replace(
-                new.deployments[deployment_id], model_id=old.model_id
-            )
-            for deployment_id, old in self.snapshot.deployments.items()
-            if old.model_id in self.models
-            and deployment_id in new.deployments
-            and new.deployments[deployment_id].model_id not in (None, old.model_id)
-        }
+        pending = {}
+        for deployment_id, old in self.snapshot.deployments.items():
+            deployment = new.deployments.get(deployment_id)
+            if (
+                deployment is not None
+                and old.model_id is not None
+                and deployment.model_id not in (None, old.model_id)
+                and old.model_id in self.models
+            ):
+                pending[deployment_id] = replace(deployment, model_id=old.model_id)
+        return pending
 
     def _preload(self, snapshot: Snapshot, deployment_ids: set[str]) -> None:
         for deployment_id in deployment_ids:
@@ -121,7 +119,7 @@ class Services:
             log.exception("the store cannot be read")
 
     def _warm(self) -> None:
-        if self.snapshot.generation < 0:
+        if self.snapshot is _NOTHING:
             return
         for model_id in sorted(_models(self.snapshot.deployments)):
             if self.models.is_full:

@@ -1,0 +1,128 @@
+"""`make serve`: deploy the example models once, serve, print curl lines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from app.config import Config
+
+USER = "example"
+MODELS = {
+    "penguins: sex": ("sex.txt", "sex.csv", "sex"),
+    "penguins: species": ("species.onnx", "species.csv", "species"),
+}
+START_SECONDS = 60
+
+
+def main() -> int:
+    """Returns the server's exit code."""
+    config = Config.from_environment()
+    folder = config.home / "examples"
+    deployments = _deploy(folder)
+    token = foretell("token", "create", USER, "--expires", "30d", "--json")
+    server = subprocess.Popen([*_COMMAND, "serve"])
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    # The terminal sends an interrupt to the server as well, which ends by itself.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    url = f"http://{config.bind}"
+    if _wait_until_ready(url, server):
+        print(_curl_lines(url, folder, deployments, token["secret"]), flush=True)
+    return server.wait()
+
+
+_COMMAND = [str(Path(sys.executable).with_name("foretell"))]
+
+
+def foretell(*arguments: str) -> Any:
+    """Run the command line and read its JSON answer."""
+    done = subprocess.run(
+        [*_COMMAND, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout)
+
+
+def _deploy(folder: Path) -> dict[str, str]:
+    """Deploy what is not deployed yet; label to deployment id."""
+    found = {each["label"]: each["id"] for each in foretell("list", "--json")}
+    if set(MODELS) <= set(found) and folder.is_dir():
+        return found
+    # Training takes the libraries that only the examples need.
+    from examples.train import train
+
+    train(folder)
+    if not any(user["name"] == USER for user in foretell("user", "list", "--json")):
+        foretell("user", "add", USER, "--admin", "--json")
+    for label in MODELS.keys() - found.keys():
+        found[label] = _package_and_deploy(folder, label)
+    return found
+
+
+def _package_and_deploy(folder: Path, label: str) -> str:
+    model, data, target = MODELS[label]
+    bundle = folder / f"{target}-bundle"
+    foretell(
+        *("package", str(folder / model), "--data", str(folder / data)),
+        *("--target", target, "--name", label, "--out", str(bundle), "--json"),
+    )
+    deployment = foretell(
+        "deploy", str(bundle), "--label", label, "--owner", USER, "--json"
+    )
+    return str(deployment["id"])
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
+    for _ in range(START_SECONDS * 20):
+        if server.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    return False
+
+
+def _curl_lines(url: str, folder: Path, deployments: dict[str, str], token: str) -> str:
+    rows = folder / "three-penguins.csv"
+    penguins = pd.read_csv(folder / "sex.csv", nrows=3)
+    penguins.to_csv(rows, index=False)
+    record = penguins.loc[0].to_json()
+    sex, species = (deployments[label] for label in MODELS)
+    binary = f"{url}/predApi/v1.0/deployments/{sex}/predictions"
+    multiclass = f"{url}/api/v2/deployments/{species}/predictions"
+    in_csv, in_json = ["Content-Type: text/csv"], ["Content-Type: application/json"]
+    out_csv = [*in_csv, "Accept: text/csv"]
+    return f"""
+The examples are deployed. In another terminal:
+
+# CSV in, JSON out (LightGBM, binary)
+{_curl(binary, token, in_csv, f"@{rows}")}
+
+# JSON in, JSON out (ONNX, multiclass)
+{_curl(multiclass, token, in_json, f"[{record}]")}
+
+# CSV in, CSV out
+{_curl(binary, token, out_csv, f"@{rows}")}
+"""
+
+
+def _curl(url: str, token: str, headers: list[str], data: str) -> str:
+    command = ["curl", "-sS", "-X", "POST", url]
+    for header in (f"Authorization: Bearer {token}", *headers):
+        command += ["-H", header]
+    return shlex.join([*command, "--data-binary", data])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
