@@ -1,0 +1,1 @@
+"""Deployments, users, tokens and model bundles: what has to outlive a process."""

@@ -1,0 +1,290 @@
+"""What the store keeps, as immutable values."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import math
+import re
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
+
+Labels = Literal["numeric", "names"]
+ApprovalStatus = Literal["APPROVED", "PENDING"]
+InvalidNumbers = Literal["error", "missing"]
+UnknownCategories = Literal["missing", "error"]
+
+_ID = re.compile(r"[0-9a-f]{24}")
+_LETTERS_AND_DIGITS = string.ascii_letters + string.digits
+
+
+def new_id() -> str:
+    """24 random lower-case hexadecimal digits."""
+    return secrets.token_hex(12)
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an identifier."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_id(text: str) -> str:
+    """The text, when it has the form of an identifier; raises InvalidId."""
+    if not is_id(text):
+        raise InvalidId(text)
+    return text
+
+
+def new_secret(token_id: str) -> str:
+    """A token's plain text: its id, then 32 random letters and digits (190 bits).
+
+    The id in front tells whose token was found somewhere, and makes no part of
+    what an attacker would have to guess.
+    """
+    return token_id + "".join(secrets.choice(_LETTERS_AND_DIGITS) for _ in range(32))
+
+
+def secret_digest(secret: str) -> str:
+    """SHA-256 as 64 hexadecimal digits, for any text that a client may send."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who owns deployments and tokens; an admin sees everybody's."""
+
+    id: str
+    name: str
+    admin: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential of a user; the plain text is never kept.
+
+    id: the first 24 characters of the plain text.
+    digest: SHA-256 of the plain text, hexadecimal.
+    expires_at: the first moment at which the token is no longer good; None: never.
+    """
+
+    id: str
+    user_id: str
+    digest: str = dataclasses.field(repr=False)
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_live(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        if self.revoked_at is not None:
+            return False
+        return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model whose bundle is kept.
+
+    id: from the bundle's content.
+    nbytes: size of the bundle.
+    """
+
+    id: str
+    name: str
+    format: str
+    task: str
+    target: str
+    created_at: datetime
+    owner_id: str
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSettings:
+    """What can be chosen for each deployment.
+
+    labels: how JSON answers of a binary model name the classes: 1 and 0, or the
+        class names.
+    approval_workflow: whether answers carry `approval_status`.
+    prediction_warning: whether clients may ask for isOutlierPrediction.
+    prediction_warning_lower, prediction_warning_upper: bounds in target units,
+        instead of the model's own; None keeps that one.
+    invalid_numbers: text in a numeric column is refused, or read as missing.
+    unknown_categories: a level unseen in training is read as missing, or refused.
+    association_id: column passed through without being asked for.
+
+    Raises InvalidSetting naming the setting that has a wrong value.
+    """
+
+    labels: Labels = "numeric"
+    approval_workflow: bool = False
+    approval_status: ApprovalStatus = "APPROVED"
+    prediction_warning: bool = True
+    prediction_warning_lower: float | None = None
+    prediction_warning_upper: float | None = None
+    invalid_numbers: InvalidNumbers = "error"
+    unknown_categories: UnknownCategories = "missing"
+    association_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        for name in ("approval_workflow", "prediction_warning"):
+            _check_switch(name, getattr(self, name))
+        for name in ("prediction_warning_lower", "prediction_warning_upper"):
+            # 5 and 5.0 are one bound, and so one value.
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        low, high = self.prediction_warning_lower, self.prediction_warning_upper
+        if low is not None and high is not None and low > high:
+            raise InvalidSetting(
+                "prediction_warning_upper", f"{high} is below the lower bound {low}"
+            )
+        if self.association_id is not None:
+            _check_column("association_id", self.association_id)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data: every setting by its name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DeploymentSettings:
+        """Read what `to_json` wrote; a setting that is not there has its default.
+
+        Raises InvalidSetting naming the one that is unknown or wrong.
+        """
+        return cls().changed(values)
+
+    def changed(self, changes: Mapping[str, Any]) -> DeploymentSettings:
+        """These settings with some set anew; raises InvalidSetting."""
+        for name in changes:
+            if name not in SETTING_NAMES:
+                known = ", ".join(SETTING_NAMES)
+                raise InvalidSetting(
+                    str(name)[:64], f"is not a setting; there are {known}"
+                )
+        return dataclasses.replace(self, **changes)
+
+
+SETTING_NAMES = tuple(field.name for field in dataclasses.fields(DeploymentSettings))
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "labels": get_args(Labels),
+    "approval_status": get_args(ApprovalStatus),
+    "invalid_numbers": get_args(InvalidNumbers),
+    "unknown_categories": get_args(UnknownCategories),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model under an address, with an owner.
+
+    model_id: None when the model is scored elsewhere.
+    threshold: None for the model's own; binary only.
+    """
+
+    id: str
+    label: str
+    owner_id: str
+    model_id: str | None
+    threshold: float | None
+    enabled: bool
+    settings: DeploymentSettings
+    created_at: datetime
+    updated_at: datetime
+
+    def is_visible_to(self, user: User) -> bool:
+        """A deployment belongs to its owner and to admins."""
+        return user.admin or user.id == self.owner_id
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a worker needs to know, read at one moment.
+
+    generation: equal numbers mean equal content. After a restored backup it may
+        be lower than before, so compare with `!=`.
+    users, models, deployments: by id.
+    tokens: by digest; only those that were live at that moment.
+    """
+
+    generation: int
+    users: Mapping[str, User]
+    tokens: Mapping[str, Token]
+    deployments: Mapping[str, Deployment]
+    models: Mapping[str, StoredModel]
+
+    def authenticate(self, secret: str, now: datetime) -> User | None:
+        """Whose token this is, or None when it is unknown, expired or revoked.
+
+        now: with time zone.
+        """
+        digest = secret_digest(secret)
+        token = self.tokens.get(digest)
+        if token is None or not hmac.compare_digest(token.digest, digest):
+            return None
+        return self.users[token.user_id] if token.is_live(now) else None
+
+    def deployment(self, deployment_id: str, user: User) -> Deployment:
+        """Raises UnknownDeployment, also for one that is not the user's to see."""
+        deployment = self.deployments.get(deployment_id)
+        if deployment is None or not deployment.is_visible_to(user):
+            raise UnknownDeployment(deployment_id, user.id)
+        return deployment
+
+    def deployments_of(self, user: User) -> list[Deployment]:
+        """Those that the user may see, oldest first."""
+        return [each for each in self.deployments.values() if each.is_visible_to(user)]
+
+
+def check_threshold(threshold: float | None) -> float | None:
+    """The threshold as float; raises InvalidSetting when it is no probability."""
+    number = _number("threshold", threshold)
+    if number is not None and not 0 <= number <= 1:
+        raise InvalidSetting("threshold", f"{number} is not between 0 and 1")
+    return number
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        wanted = " or ".join(choices)
+        raise InvalidSetting(name, f"{wanted} is expected, not {_shown(value)}")
+
+
+def _check_switch(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidSetting(name, f"true or false is expected, not {_shown(value)}")
+
+
+def _number(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    # A boolean is an int to Python, and a mistake here.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise InvalidSetting(name, f"a finite number is expected, not {_shown(value)}")
+
+
+def _check_column(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidSetting(name, f"a column's name is expected, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | float | bool | None):
+        return repr(value)[:64]
+    # Text of an int can be long beyond Python's own limit, of others anything.
+    return f"a value of type {type(value).__name__}"
