@@ -1,0 +1,19 @@
+"""The nginx sample and the settings it is made from."""
+
+from pathlib import Path
+
+from app.config import Config
+from app.nginx import site
+
+SAMPLE = Path(__file__).parents[2] / "packaging" / "nginx" / "foretell.conf"
+
+
+def test_sample_is_made_from_the_default_settings():
+    assert SAMPLE.read_text() == site(Config(bind="unix:/run/foretell/foretell.sock"))
+
+
+def test_limits_follow_the_settings():
+    text = site(Config(max_body=1234, request_seconds=5, keep_alive=7))
+    assert "client_max_body_size 1234;" in text
+    assert "proxy_read_timeout 15s;" in text
+    assert "keepalive_timeout 7s;" in text
