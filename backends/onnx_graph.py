@@ -113,6 +113,8 @@ def inspect(path: Path, *, output: str | None = None) -> Graph:
     chosen = _choose(outputs, nodes, output)
     columns = _columns(outputs, chosen)
     labels = _labels(nodes, chosen, columns)
+    if chosen not in {each.name for each in outputs}:
+        columns = len(labels)
     return Graph(
         inputs=inputs,
         outputs=outputs,
@@ -134,11 +136,11 @@ def write_served(source: Path, target: Path, graph: Graph) -> None:
     if graph.output in {each.name for each in graph.outputs}:
         shutil.copyfile(source, target)
         return
-    proto = onnx.load_model(source, load_external_data=False)
+    proto = onnx.load_model(source, "protobuf", load_external_data=False)
     nodes = _Nodes(proto.graph)
     kept = nodes.leading_to(graph.output)
     element_type = _element_type(proto.graph)
-    del proto.graph.node[:], proto.graph.output[:]
+    del proto.graph.node[:], proto.graph.output[:], proto.graph.value_info[:]
     proto.graph.node.extend(kept)
     proto.graph.output.append(
         onnx.helper.make_tensor_value_info(
@@ -150,7 +152,7 @@ def write_served(source: Path, target: Path, graph: Graph) -> None:
 
 def _parse(path: Path) -> Any:
     try:
-        proto = onnx.load_model(path, load_external_data=False)
+        proto = onnx.load_model(path, "protobuf", load_external_data=False)
     except DecodeError as error:
         raise ModelFileRejected(
             f"{path.name} is not an ONNX file, or only a part of one: export it again"
@@ -249,18 +251,9 @@ class _Nodes:
 
 
 def _taken(node: Any) -> set[str]:
-    """The values that a node takes, those that only its subgraphs name included."""
-    return {
-        name
-        for each in _messages(node)
-        if isinstance(each, onnx.NodeProto)
-        for name in each.input
-    } | {
-        each.name
-        for graph in _messages(node)
-        if isinstance(graph, onnx.GraphProto)
-        for each in graph.output
-    }
+    """The values that a node and the nodes of its subgraphs take."""
+    inner = (each for each in _messages(node) if isinstance(each, onnx.NodeProto))
+    return {name for each in inner for name in each.input}
 
 
 def _choose(outputs: Sequence[Output], nodes: _Nodes, wanted: str | None) -> str:
