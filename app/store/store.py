@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -61,6 +62,8 @@ class Unchanged(Enum):
 
 
 _UNCHANGED: Literal[Unchanged.UNCHANGED] = Unchanged.UNCHANGED
+
+_Record = User | Token | StoredModel | Deployment
 
 # A token is named by the beginning of its id, as a commit is.
 _TOKEN_BEGINNING = re.compile(r"[0-9a-f]{6,24}")
@@ -286,27 +289,28 @@ class Store:
         settings: the ones to change, by their names in DeploymentSettings.
         Raises UnknownDeployment, InvalidName and InvalidSetting.
         """
-        values: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         if label is not None:
             _check_name(label, "A label")
-            values["label"] = label
+            changes["label"] = label
         if not isinstance(threshold, Unchanged):
-            values["threshold"] = check_threshold(threshold)
+            changes["threshold"] = check_threshold(threshold)
         if enabled is not None:
-            values["enabled"] = enabled
+            changes["enabled"] = enabled
         with self._database.write() as connection:
             _bump(connection)
+            old = _deployment(connection, deployment_id)
             if settings is not None:
-                old = _deployment(connection, deployment_id).settings
-                values["settings"] = old.changed(settings).to_json()
-            return _update_deployment(connection, deployment_id, values)
+                changes["settings"] = old.settings.changed(settings)
+            return _change(connection, old, **changes)
 
     def replace_model(self, deployment_id: str, model_id: str) -> Deployment:
         """Raises UnknownDeployment and UnknownModel."""
         with self._database.write() as connection:
             _bump(connection)
+            old = _deployment(connection, deployment_id)
             _check_model(connection, model_id)
-            return _update_deployment(connection, deployment_id, {"model_id": model_id})
+            return _change(connection, old, model_id=model_id)
 
     def set_enabled(self, deployment_id: str, enabled: bool) -> Deployment:
         """Raises UnknownDeployment."""
@@ -353,15 +357,15 @@ def _one(
     return connection.execute(select(column.table).where(column == value)).one_or_none()
 
 
-def _insert(
-    connection: Connection,
-    table: Table,
-    record: User | Token | StoredModel | Deployment,
-) -> None:
+def _insert(connection: Connection, table: Table, record: _Record) -> None:
+    connection.execute(insert(table).values(_values(table, record)))
+
+
+def _values(table: Table, record: _Record) -> dict[str, Any]:
     values = {column.name: getattr(record, column.name) for column in table.columns}
     if isinstance(record, Deployment):
         values["settings"] = record.settings.to_json()
-    connection.execute(insert(table).values(values))
+    return values
 
 
 def _users(connection: Connection) -> list[User]:
@@ -414,15 +418,14 @@ def _find_deployment(connection: Connection, deployment_id: str) -> Deployment |
     return None if found is None else _to_deployment(found)
 
 
-def _update_deployment(
-    connection: Connection, deployment_id: str, values: dict[str, Any]
-) -> Deployment:
+def _change(connection: Connection, old: Deployment, **changes: Any) -> Deployment:
+    new = replace(old, **changes, updated_at=_now())
     connection.execute(
         update(deployments)
-        .where(deployments.c.id == deployment_id)
-        .values(**values, updated_at=_now())
+        .where(deployments.c.id == old.id)
+        .values(_values(deployments, new))
     )
-    return _deployment(connection, deployment_id)
+    return new
 
 
 def _to_deployment(row: Sequence[Any]) -> Deployment:

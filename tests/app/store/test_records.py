@@ -1,0 +1,225 @@
+"""Settings, identifiers, and what a snapshot answers."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.store import tables
+from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
+from app.store.records import (
+    SETTING_NAMES,
+    Deployment,
+    DeploymentSettings,
+    Snapshot,
+    StoredModel,
+    Token,
+    User,
+    check_id,
+    check_threshold,
+    new_id,
+    new_secret,
+    secret_digest,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ANN = User("a" * 24, "ann", False, NOW)
+BOB = User("b" * 24, "bob", False, NOW)
+ROOT = User("c" * 24, "root", True, NOW)
+SECRET = new_secret("d" * 24)
+DEPLOYMENT = Deployment(
+    id="e" * 24,
+    label="of ann",
+    owner_id=ANN.id,
+    model_id=None,
+    threshold=None,
+    enabled=True,
+    settings=DeploymentSettings(),
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+def snapshot(*, expires_at=None, revoked_at=None):
+    digest = secret_digest(SECRET)
+    token = Token("d" * 24, ANN.id, digest, NOW, expires_at, revoked_at)
+    users = {user.id: user for user in (ANN, BOB, ROOT)}
+    return Snapshot(1, users, {digest: token}, {DEPLOYMENT.id: DEPLOYMENT}, {})
+
+
+@pytest.mark.parametrize(
+    ("record", "table"),
+    [
+        (User, tables.users),
+        (Token, tables.tokens),
+        (StoredModel, tables.models),
+        (Deployment, tables.deployments),
+    ],
+)
+def test_records_have_the_columns_of_their_table(record, table):
+    names = [field.name for field in dataclasses.fields(record)]
+    assert names == [column.name for column in table.columns]
+
+
+@pytest.mark.parametrize("text", ["", "a" * 23, "a" * 25, "A" * 24, "g" * 24, "../x"])
+def test_other_forms_are_no_identifiers(text):
+    with pytest.raises(InvalidId, match="24 lower-case hexadecimal digits"):
+        check_id(text)
+
+
+def test_identifier_ends_where_it_ends():
+    with pytest.raises(InvalidId):
+        check_id("a" * 24 + "\n")
+
+
+def test_new_identifiers_are_valid_and_differ():
+    assert check_id(new_id()) != check_id(new_id())
+
+
+def test_secret_is_letters_and_digits_after_the_token_id():
+    first, second = new_secret("f" * 24), new_secret("f" * 24)
+    assert first.isascii() and first.isalnum()
+    assert first.startswith("f" * 24)
+    assert first != second
+    # 62 characters each: what follows the id is beyond guessing.
+    assert (len(first) - 24) * math.log2(62) >= 160
+
+
+def test_token_shows_no_digest():
+    token = snapshot().tokens[secret_digest(SECRET)]
+    assert token.digest not in repr(token)
+
+
+def test_token_names_its_user():
+    assert snapshot().authenticate(SECRET, NOW) == ANN
+
+
+@given(st.text() | st.just("\ud800") | st.just("x" * 100_000))
+def test_other_text_names_nobody(text):
+    assert snapshot().authenticate(text, NOW) is None
+
+
+def test_token_expires_at_its_moment():
+    expiring = snapshot(expires_at=NOW)
+    assert expiring.authenticate(SECRET, NOW - timedelta(microseconds=1)) == ANN
+    assert expiring.authenticate(SECRET, NOW) is None
+
+
+def test_revoked_token_names_nobody():
+    assert snapshot(revoked_at=NOW).authenticate(SECRET, NOW) is None
+
+
+@pytest.mark.parametrize("user", [ANN, ROOT])
+def test_owner_and_admin_see_a_deployment(user):
+    assert snapshot().deployment(DEPLOYMENT.id, user) == DEPLOYMENT
+    assert snapshot().deployments_of(user) == [DEPLOYMENT]
+
+
+def test_others_do_not_see_a_deployment():
+    text = f"^Deployment {DEPLOYMENT.id} cannot be found for user {BOB.id}$"
+    with pytest.raises(UnknownDeployment, match=text):
+        snapshot().deployment(DEPLOYMENT.id, BOB)
+    assert snapshot().deployments_of(BOB) == []
+
+
+def test_unknown_deployment_reads_as_one_that_is_not_seen():
+    text = f"^Deployment nothing cannot be found for user {ROOT.id}$"
+    with pytest.raises(UnknownDeployment, match=text):
+        snapshot().deployment("nothing", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("labels", "number"),
+        ("labels", None),
+        ("labels", ["names"]),
+        ("approval_workflow", 1),
+        ("approval_workflow", "on"),
+        ("approval_status", "approved"),
+        ("prediction_warning", None),
+        ("prediction_warning_lower", math.nan),
+        ("prediction_warning_lower", "1"),
+        ("prediction_warning_lower", True),
+        ("prediction_warning_upper", math.inf),
+        ("prediction_warning_upper", 10**400),
+        ("invalid_numbers", "ignore"),
+        ("unknown_categories", False),
+        ("association_id", ""),
+        ("association_id", 5),
+        ("association_id", ["id"]),
+    ],
+)
+def test_wrong_setting_is_refused_by_name(name, value):
+    with pytest.raises(InvalidSetting, match=f"^{name}: "):
+        DeploymentSettings.from_json({name: value})
+
+
+def test_unknown_setting_is_refused_by_name():
+    with pytest.raises(InvalidSetting, match="^label: is not a setting"):
+        DeploymentSettings.from_json({"label": "names"})
+
+
+def test_bounds_must_be_in_order():
+    bounds = {"prediction_warning_lower": 2, "prediction_warning_upper": 1.5}
+    with pytest.raises(InvalidSetting, match="below the lower bound"):
+        DeploymentSettings.from_json(bounds)
+
+
+def test_bounds_may_change_together():
+    settings = DeploymentSettings(
+        prediction_warning_lower=0, prediction_warning_upper=1
+    )
+    higher = {"prediction_warning_upper": 6, "prediction_warning_lower": 5}
+    changed = settings.changed(higher)
+    assert (changed.prediction_warning_lower, changed.prediction_warning_upper) == (
+        5,
+        6,
+    )
+
+
+def test_whole_bound_is_kept_as_float():
+    settings = DeploymentSettings(prediction_warning_lower=5)
+    assert isinstance(settings.prediction_warning_lower, float)
+
+
+def test_changed_settings_keep_the_others():
+    settings = DeploymentSettings(labels="names").changed({"association_id": "id"})
+    assert settings == DeploymentSettings(labels="names", association_id="id")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(SETTING_NAMES) | st.text(),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text()
+            | st.sampled_from(["names", "PENDING", "missing", "error"]),
+            lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+            max_leaves=3,
+        ),
+    )
+)
+def test_settings_survive_json_or_are_refused(values):
+    try:
+        settings = DeploymentSettings.from_json(values)
+    except InvalidSetting:
+        return
+    assert DeploymentSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize("threshold", [None, 0, 0.5, 1])
+def test_threshold_is_a_probability(threshold):
+    assert check_threshold(threshold) == threshold
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan, math.inf, "0.5", True])
+def test_other_threshold_is_refused(threshold):
+    with pytest.raises(InvalidSetting, match="^threshold: "):
+        check_threshold(threshold)
