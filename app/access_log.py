@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import uuid
+from contextlib import suppress
 
 import orjson
+
+
+_STDOUT = 1
 
 
 class RequestRecord:
@@ -70,5 +73,7 @@ class RequestRecord:
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
-        # One write call a line: lines of several workers do not mix.
-        os.write(sys.stdout.fileno(), line)
+        # One write call a line: lines of several workers do not mix. A log that
+        # cannot be written, for a full disk or a closed pipe, must fail no request.
+        with suppress(OSError):
+            os.write(_STDOUT, line)
