@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import orjson
 
-
 _STDOUT = 1
 
 

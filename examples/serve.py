@@ -18,9 +18,10 @@ import pandas as pd
 from app.config import Config
 
 USER = "example"
+# Label to deployment id, model file and target; the data is named after the target.
 MODELS = {
-    "penguins: sex": ("sex.txt", "sex.csv", "sex"),
-    "penguins: species": ("species.onnx", "species.csv", "species"),
+    "penguins: sex": ("5e7000000000000000000001", "sex.txt", "sex"),
+    "penguins: species": ("5e7000000000000000000002", "species.onnx", "species"),
 }
 START_SECONDS = 60
 
@@ -69,14 +70,15 @@ def _deploy(folder: Path) -> dict[str, str]:
 
 
 def _package_and_deploy(folder: Path, label: str) -> str:
-    model, data, target = MODELS[label]
+    deployment_id, model, target = MODELS[label]
     bundle = folder / f"{target}-bundle"
     foretell(
-        *("package", str(folder / model), "--data", str(folder / data)),
+        *("package", str(folder / model), "--data", str(folder / f"{target}.csv")),
         *("--target", target, "--name", label, "--out", str(bundle), "--json"),
     )
     deployment = foretell(
-        "deploy", str(bundle), "--label", label, "--owner", USER, "--json"
+        *("deploy", str(bundle), "--label", label, "--owner", USER),
+        *("--id", deployment_id, "--json"),
     )
     return str(deployment["id"])
 
