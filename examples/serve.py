@@ -13,8 +13,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from app.config import Config
 
 USER = "example"
@@ -23,6 +21,15 @@ MODELS = {
     "penguins: sex": ("5e7000000000000000000001", "sex.txt", "sex"),
     "penguins: species": ("5e7000000000000000000002", "species.onnx", "species"),
 }
+TWO_PENGUINS = """\
+species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g
+Adelie,Torgersen,39.1,18.7,181,3750
+Gentoo,Biscoe,46.1,13.2,,4500
+"""
+ONE_PENGUIN = (
+    '[{"island": "Biscoe", "sex": null, "bill_length_mm": 46.1,'
+    ' "bill_depth_mm": 13.2, "flipper_length_mm": 211, "body_mass_g": 4500}]'
+)
 START_SECONDS = 60
 
 
@@ -96,10 +103,8 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
 
 
 def _curl_lines(url: str, folder: Path, deployments: dict[str, str], token: str) -> str:
-    rows = folder / "three-penguins.csv"
-    penguins = pd.read_csv(folder / "sex.csv", nrows=3)
-    penguins.to_csv(rows, index=False)
-    record = penguins.loc[0].to_json()
+    rows = folder / "two-penguins.csv"
+    rows.write_text(TWO_PENGUINS)
     sex, species = (deployments[label] for label in MODELS)
     binary = f"{url}/predApi/v1.0/deployments/{sex}/predictions"
     multiclass = f"{url}/api/v2/deployments/{species}/predictions"
@@ -112,7 +117,7 @@ The examples are deployed. In another terminal:
 {_curl(binary, token, in_csv, f"@{rows}")}
 
 # JSON in, JSON out (ONNX, multiclass)
-{_curl(multiclass, token, in_json, f"[{record}]")}
+{_curl(multiclass, token, in_json, ONE_PENGUIN)}
 
 # CSV in, CSV out
 {_curl(binary, token, out_csv, f"@{rows}")}
