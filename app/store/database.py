@@ -117,7 +117,7 @@ class Database:
 def _parse(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Without the text: it may hold a password.
         raise InvalidDatabaseUrl("The database URL cannot be read") from None
     if url.drivername not in _DRIVERS:

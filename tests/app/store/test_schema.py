@@ -1,0 +1,238 @@
+"""Making the tables, and bringing older ones up to date."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from app.store import schema
+from app.store.database import Database
+from app.store.errors import SchemaTooNew
+from app.store.store import Store
+from app.store.tables import SCHEMA, metadata
+
+ROOT = Path(__file__).parents[3]
+MIGRATE = """
+import sys
+from pathlib import Path
+from app.store.store import Store
+store = Store(sys.argv[1], Path(sys.argv[2]))
+store.migrate()
+store.dispose()
+"""
+
+
+def child(code, *arguments, folder=ROOT):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def reflected(inspector):
+    """All that the database knows of its tables but alembic's."""
+    names = [name for name in inspector.get_table_names() if name != "alembic_version"]
+    return {
+        name: (
+            [
+                {**each, "type": repr(each["type"])}
+                for each in inspector.get_columns(name)
+            ],
+            inspector.get_pk_constraint(name),
+            sorted(map(repr, inspector.get_foreign_keys(name))),
+            sorted(map(repr, inspector.get_unique_constraints(name))),
+            sorted(map(repr, inspector.get_check_constraints(name))),
+            sorted(map(repr, inspector.get_indexes(name))),
+        )
+        for name in names
+    }
+
+
+def test_migrations_make_the_tables_of_the_code(database_url, home):
+    database = Database(database_url)
+    with database.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+    database.dispose()
+
+
+def test_constraints_are_those_of_the_code(database_url, request, tmp_path):
+    # A second way: alembic's comparison looks at no check constraints and names.
+    if database_url.startswith("sqlite"):
+        other_url = f"sqlite:///{tmp_path / 'other.db'}"
+    else:
+        server = request.getfixturevalue("postgres")
+        other_url = server.new_database().replace("postgresql", "postgresql+psycopg")
+    other = create_engine(other_url)
+    metadata.create_all(other)
+    database = Database(database_url)
+    with database.read() as connection:
+        assert reflected(inspect(connection)) == reflected(inspect(other))
+    database.dispose()
+    other.dispose()
+
+
+def test_code_knows_the_newest_of_its_numbered_migrations():
+    scripts = ScriptDirectory(str(ROOT / "app/store/migrations"))
+    assert scripts.get_current_head() == SCHEMA
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    # Newer ones sort behind older ones: so older code knows a newer schema.
+    assert revisions == sorted(revisions, reverse=True)
+    assert {len(revision) for revision in revisions} == {4}
+
+
+def test_schema_is_current_once_migrated(empty_store):
+    assert not empty_store.schema_is_current()
+    empty_store.migrate()
+    assert empty_store.schema_is_current()
+
+
+def test_looking_at_a_missing_database_makes_none(home):
+    assert not Store(f"sqlite:///{home / 'foretell.db'}", home).schema_is_current()
+    assert not home.exists()
+
+
+def test_migrating_again_keeps_everything(store):
+    user = store.add_user("ann")
+    store.migrate()
+    assert store.users() == [user]
+    assert store.generation() == 1
+
+
+def test_failed_migration_leaves_nothing(empty_store, monkeypatch):
+    run = schema._run_migrations
+
+    def run_and_fail(connection):
+        run(connection)
+        assert inspect(connection).has_table("deployments")
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(schema, "_run_migrations", run_and_fail)
+    with pytest.raises(RuntimeError):
+        empty_store.migrate()
+    monkeypatch.undo()
+    assert not empty_store.schema_is_current()
+    empty_store.migrate()
+    assert empty_store.generation() == 0
+
+
+def test_newer_schema_is_a_clear_error(store, database_url):
+    database = Database(database_url)
+    rename = text("UPDATE alembic_version SET version_num = :number")
+    with database.write() as connection:
+        connection.execute(rename, {"number": "9999"})
+    try:
+        for verb in (store.migrate, store.schema_is_current):
+            with pytest.raises(SchemaTooNew, match=r"schema 9999.*newer release"):
+                verb()
+    finally:
+        with database.write() as connection:
+            connection.execute(rename, {"number": SCHEMA})
+        database.dispose()
+
+
+def test_processes_may_migrate_at_once(empty_url, home):
+    children = [child(MIGRATE, empty_url, home) for _ in range(3)]
+    errors = [each.communicate()[1] for each in children]
+    assert [each.returncode for each in children] == [0, 0, 0], errors
+    store = Store(empty_url, home)
+    assert store.schema_is_current()
+    assert store.generation() == 0
+    store.dispose()
+
+
+def test_current_database_needs_no_alembic(database_url, home):
+    code = """
+import sys
+from pathlib import Path
+from app.store.store import Store
+store = Store(sys.argv[1], Path(sys.argv[2]))
+assert store.schema_is_current()
+store.migrate()
+store.snapshot()
+store.dispose()
+slow = {"alembic", "sqlalchemy.orm", "numpy"} & set(sys.modules)
+assert not slow, slow
+"""
+    looking = child(code, database_url, home)
+    assert looking.communicate()[1] == ""
+    assert looking.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "#1", "ü"])
+def test_state_folder_may_have_any_name(tmp_path, name):
+    home = tmp_path / name
+    store = Store(f"sqlite:///{home / 'foretell.db'}", home)
+    store.migrate()
+    store.add_user("ann")
+    assert (home / "foretell.db").exists()
+    store.dispose()
+
+
+def test_nobody_else_reads_the_state(tmp_path):
+    home = tmp_path / "home"
+    before = os.umask(0)
+    try:
+        store = Store(f"sqlite:///{home / 'foretell.db'}", home)
+        store.migrate()
+        store.add_user("ann")
+        assert mode(home) == 0o700
+        modes = {file.name: mode(file) for file in home.iterdir()}
+    finally:
+        os.umask(before)
+        store.dispose()
+    names = ("foretell.db", "foretell.db-wal", "foretell.db-shm")
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+def test_restored_database_is_closed_to_the_world(tmp_path):
+    file = tmp_path / "foretell.db"
+    file.touch()
+    file.chmod(0o644)
+    Store(f"sqlite:///{file}", tmp_path).migrate()
+    assert mode(file) == 0o640
+
+
+def test_installed_package_migrates(tmp_path, home):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    leave = shutil.ignore_patterns("__pycache__")
+    for name in ("app", "backends", "schemas"):
+        shutil.copytree(ROOT / name, source / name, ignore=leave)
+    shutil.copy(ROOT / "setup.cfg", source)
+    (source / "README.md").touch()
+    build = "from setuptools import setup; setup()"
+    done = subprocess.run(
+        [sys.executable, "-c", build, "-q", "build_py", "--build-lib", installed],
+        cwd=source,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # Python looks first in the folder where it starts.
+    url = f"sqlite:///{home / 'foretell.db'}"
+    migrating = child(
+        MIGRATE + "import app.store; assert 'installed' in app.store.__file__\n",
+        *(url, home),
+        folder=installed,
+    )
+    assert migrating.communicate()[1] == ""
+    assert migrating.returncode == 0
+    store = Store(url, home)
+    assert store.schema_is_current()
+    store.dispose()
