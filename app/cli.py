@@ -1,0 +1,105 @@
+"""The command line: `foretell VERB`."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from app.commands import deployments, server
+from app.commands.users import token, user
+
+
+class Verbs(click.Group):
+    """A group that refuses with one sentence and exit code 1, never a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # In the order of their use.
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # A pipe that was closed is click's to deal with.
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            if not _is_refusal(error):
+                raise
+            raise click.ClickException(_sentence(error)) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is something that the user can put right.
+
+    Anything else is a fault of the program, whose place the traceback tells.
+    """
+    # Imported when something is wrong: some of them bring libraries along.
+    from app.config import InvalidConfig
+    from app.errors import AppError
+    from backends.base import ModelFileRejected
+    from backends.bundle import BundleRejected
+    from backends.features import DataError
+    from backends.model import InvalidModelCard
+
+    refusals = (
+        AppError,
+        BundleRejected,
+        DataError,
+        InvalidConfig,
+        InvalidModelCard,
+        ModelFileRejected,
+        OSError,
+        sqlite3.DatabaseError,
+    )
+    return isinstance(error, refusals)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror is not None:
+        name = "" if error.filename is None else f"{error.filename}: "
+        return f"{name}{error.strerror}"
+    return str(error) or type(error).__name__
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+)
+@click.version_option(version("foretell"), prog_name="foretell")
+def cli() -> None:
+    """Package models, deploy them, and serve predictions.
+
+    Settings are environment variables; `foretell doctor` shows them. Exit codes: 0
+    done, 1 refused, with the reason on standard error, 2 wrong usage.
+    """
+
+
+for verb in (
+    deployments.deploy,
+    deployments.list_deployments,
+    deployments.show,
+    deployments.update,
+    deployments.replace_model,
+    deployments.disable,
+    deployments.enable,
+    deployments.delete,
+    user,
+    token,
+    server.serve,
+    server.doctor,
+    server.migrate,
+):
+    cli.add_command(verb)
+
+
+def main() -> None:
+    """What the console script runs."""
+    cli(prog_name="foretell")
+
+
+if __name__ == "__main__":
+    main()

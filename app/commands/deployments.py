@@ -1,0 +1,420 @@
+"""Making, showing, changing and ending deployments."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from app.commands.bundles import checked_bundle, keep_bundle, kept_bundle
+from app.commands.printing import (
+    json_option,
+    moment,
+    print_facts,
+    print_json,
+    print_table,
+)
+from app.commands.state import State, find_owner, opened_state
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.store.records import Deployment, Snapshot
+    from app.store.store import Unchanged
+    from backends.model import Model
+
+# The keys of `update --set`: what may be said, and what it does.
+SETTINGS = {
+    "labels": "numeric or names: classes of a binary model in JSON answers",
+    "approval_workflow": "true or false: answers carry approval_status",
+    "approval_status": "APPROVED or PENDING",
+    "prediction_warning": "true or false: clients may ask for isOutlierPrediction",
+    "prediction_warning_lower": "number: lower bound of a prediction that is usual",
+    "prediction_warning_upper": "number: upper bound of a prediction that is usual",
+    "invalid_numbers": "error or missing: text in a numeric column",
+    "unknown_categories": "missing or error: a level that training did not have",
+    "association_id": "column that every answer passes through",
+}
+
+_LISTED_LEVELS = 5
+
+
+class ReplacementRefused(AppError):
+    """A model cannot take the place of another, and the message says why."""
+
+
+class ThresholdRefused(AppError):
+    """A threshold for a model that has none."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"A threshold is for binary models; the model's task is {task}"
+        )
+
+
+def _threshold(text: str) -> float | str:
+    if text == "model":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor 'model'.") from None
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, given, value = text.partition("=")
+    if name not in SETTINGS or not given:
+        known = "\n".join(f"  {key:<24}  {help}" for key, help in SETTINGS.items())
+        raise click.BadParameter(
+            f"{text!r} is not KEY=VALUE with one of these keys "
+            f"(an empty value restores the default):\n{known}"
+        )
+    return name, _setting_value(name, value)
+
+
+def _setting_value(name: str, text: str) -> Any:
+    from app.store.records import DeploymentSettings
+
+    if text == "":
+        return getattr(DeploymentSettings(), name)
+    if name == "association_id":
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_ID = click.argument("deployment_id", metavar="ID")
+_BUNDLE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("bundle", required=False, type=_BUNDLE)
+@click.option("--label", required=True, help="What people call it.")
+@click.option("--external", is_flag=True, help="The model is scored elsewhere.")
+@click.option(
+    "--threshold",
+    type=float,
+    help="Binary: positive above this probability.  [the model's own]",
+)
+@click.option(
+    "--id", "deployment_id", metavar="HEX24", help="Its id.  [24 random hex digits]"
+)
+@click.option("--owner", metavar="NAME", help="Whose it is.  [the first admin]")
+@json_option
+def deploy(
+    bundle: Path | None,
+    label: str,
+    external: bool,
+    threshold: float | None,
+    deployment_id: str | None,
+    owner: str | None,
+    as_json: bool,
+) -> None:
+    """Deploy a bundle and print the deployment's id.
+
+    BUNDLE, a folder or a .tar, is checked as `foretell validate` does, and copied.
+    Running servers
+    answer for the new deployment within a second.
+    """
+    if external == (bundle is not None):
+        raise click.UsageError("Give a BUNDLE, or --external without one.")
+    if external and threshold is not None:
+        raise click.UsageError("--threshold goes with a BUNDLE.")
+    with opened_state() as state:
+        owner = find_owner(state.store, owner).name
+        model_id = None
+        if bundle is not None:
+            with checked_bundle(bundle, state.config) as (folder, model):
+                if threshold is not None:
+                    _check_has_threshold(model.task)
+                keep_bundle(state, folder, model, owner)
+            model_id = model.id
+        deployment = state.store.create_deployment(
+            label, owner, model_id, threshold=threshold, deployment_id=deployment_id
+        )
+        _print_made(deployment, state, as_json)
+
+
+def _print_made(deployment: Deployment, state: State, as_json: bool) -> None:
+    if as_json:
+        print_json(_summary(deployment, state.store.snapshot()))
+    else:
+        click.echo(deployment.id)
+
+
+@click.command("list")
+@json_option
+def list_deployments(as_json: bool) -> None:
+    """List the deployments, oldest first."""
+    with opened_state() as state:
+        snapshot = state.store.snapshot()
+    found = [_summary(each, snapshot) for each in snapshot.deployments.values()]
+    if as_json:
+        print_json(found)
+        return
+    columns = ("id", "label", "model_name", "task", "threshold", "enabled", "owner")
+    rows = [[each[name] for name in columns] for each in found]
+    for each, row in zip(found, rows, strict=True):
+        if each["external"]:
+            row[2] = "external"
+        elif each["threshold"] is None and each["task"] == "binary":
+            row[4] = "model"
+    head = ("ID", "LABEL", "MODEL", "TASK", "THRESHOLD", "ENABLED", "OWNER")
+    print_table(head, rows)
+
+
+def _summary(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    model = snapshot.models[deployment.model_id] if deployment.model_id else None
+    return {
+        "id": deployment.id,
+        "label": deployment.label,
+        "enabled": deployment.enabled,
+        "external": model is None,
+        "owner": snapshot.users[deployment.owner_id].name,
+        "model_id": deployment.model_id,
+        "model_name": model and model.name,
+        "format": model and model.format,
+        "task": model and model.task,
+        "target": model and model.target,
+        "threshold": deployment.threshold,
+        "settings": deployment.settings.to_json(),
+        "created_at": moment(deployment.created_at),
+        "updated_at": moment(deployment.updated_at),
+    }
+
+
+@click.command()
+@_ID
+@json_option
+def show(deployment_id: str, as_json: bool) -> None:
+    """Show a deployment, its model, settings and URLs."""
+    with opened_state() as state:
+        deployment = state.store.deployment(deployment_id)
+        facts = _summary(deployment, state.store.snapshot())
+        facts["urls"] = prediction_urls(state.config.bind, deployment.id)
+        facts["model"], facts["bundle"] = None, None
+        if deployment.model_id is not None:
+            try:
+                folder, model = kept_bundle(state, deployment.model_id)
+            except AppError as error:
+                click.echo(f"Warning: {error}", err=True)
+            else:
+                facts["bundle"] = str(folder)
+                facts["model"] = {"id": model.id} | model.to_json()
+    if as_json:
+        print_json(facts)
+    else:
+        _print_deployment(facts)
+
+
+def prediction_urls(bind: str, deployment_id: str) -> dict[str, str]:
+    """The URLs of both layouts; paths alone behind a unix socket."""
+    base = "" if bind.startswith("unix:") else f"http://{bind}"
+    return {
+        "legacy": f"{base}/predApi/v1.0/deployments/{deployment_id}/predictions",
+        "serverless": f"{base}/api/v2/deployments/{deployment_id}/predictions",
+    }
+
+
+def _print_deployment(facts: dict[str, Any]) -> None:
+    first = ("id", "label", "enabled", "owner", "threshold", "created_at", "updated_at")
+    print_facts({name.replace("_at", ""): facts[name] for name in first})
+    print_facts(facts["urls"], "URLs")
+    print_facts(facts["settings"], "Settings")
+    model = facts["model"]
+    if model is None:
+        kind = "scored elsewhere" if facts["external"] else facts["model_id"]
+        print_facts({"model": kind}, "Model")
+        return
+    features = model.pop("features")
+    versions = model.pop("versions")
+    print_facts({"bundle": facts["bundle"]} | model, "Model")
+    print_facts(versions, "Made with")
+    click.echo("\nFeatures")
+    rows = [
+        (each["name"], each["kind"], each["dtype"], each["missing"], _levels(each))
+        for each in features
+    ]
+    print_table(("NAME", "KIND", "TYPE", "MISSING", "LEVELS"), rows)
+
+
+def _levels(feature: dict[str, Any]) -> str:
+    levels = feature["categories"]
+    if levels is None:
+        return ""
+    more = len(levels) - _LISTED_LEVELS
+    listed = ", ".join(map(repr, levels[:_LISTED_LEVELS]))
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+@click.command("replace-model")
+@_ID
+@click.argument("bundle", type=_BUNDLE)
+@json_option
+def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
+    """Give a deployment the model of another bundle.
+
+    Task, target and classes must be the same; features may differ. Requests being
+    answered finish with the old model, and none fails.
+    """
+    with opened_state() as state:
+        deployment = state.store.deployment(deployment_id)
+        owner = state.store.snapshot().users[deployment.owner_id].name
+        with checked_bundle(bundle, state.config) as (folder, model):
+            if deployment.model_id is not None:
+                _, old = kept_bundle(state, deployment.model_id)
+                _check_same_answers(old, model)
+            keep_bundle(state, folder, model, owner)
+        changed = state.store.replace_model(deployment_id, model.id)
+        _print_changed(changed, state, f"answers with model {model.id}", as_json)
+
+
+def _check_same_answers(old: Model, new: Model) -> None:
+    differing = {
+        "task": (old.task, new.task),
+        "target": (old.target, new.target),
+        "classes": (_texts(old.labels), _texts(new.labels)),
+        "positive class": (str(old.positive_label), str(new.positive_label)),
+    }
+    for what, (before, after) in differing.items():
+        if before != after:
+            raise ReplacementRefused(
+                f"The {what} of the new model is {after}, that of the deployment's "
+                f"{before}: clients would misread its answers; deploy it on its own"
+            )
+
+
+def _texts(labels: Sequence[object]) -> str:
+    return ", ".join(sorted(map(str, labels)))
+
+
+@click.command()
+@_ID
+@click.option("--label", help="What people call it.")
+@click.option(
+    "--threshold",
+    type=_threshold,
+    metavar="T|model",
+    help="Binary: positive above this probability; 'model': the model's own.",
+)
+@click.option(
+    "--enabled/--disabled", default=None, help="Whether it answers predictions."
+)
+@click.option(
+    "--set",
+    "settings",
+    type=_setting,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, see `foretell show`; may be repeated. KEY= restores its default.",
+)
+@json_option
+def update(
+    deployment_id: str,
+    label: str | None,
+    threshold: float | str | None,
+    enabled: bool | None,
+    settings: tuple[tuple[str, Any], ...],
+    as_json: bool,
+) -> None:
+    """Change label, threshold or settings.
+
+    What is not given stays. All of it counts at once, in running servers within a
+    second.
+    """
+    if label is threshold is enabled is None and not settings:
+        raise click.UsageError("Nothing to change: give an option.")
+    with opened_state() as state:
+        if isinstance(threshold, float):
+            _check_has_threshold(_task(state, deployment_id))
+        changed = state.store.update_deployment(
+            deployment_id,
+            label=label,
+            threshold=_wanted(threshold),
+            enabled=enabled,
+            settings=dict(settings) or None,
+        )
+        _print_changed(changed, state, "is updated", as_json)
+
+
+def _wanted(
+    threshold: float | str | None,
+) -> float | Literal[Unchanged.UNCHANGED] | None:
+    from app.store.store import Unchanged
+
+    if threshold is None:
+        return Unchanged.UNCHANGED
+    return None if isinstance(threshold, str) else threshold
+
+
+def _task(state: State, deployment_id: str) -> str | None:
+    model_id = state.store.deployment(deployment_id).model_id
+    return state.store.snapshot().models[model_id].task if model_id else None
+
+
+def _check_has_threshold(task: str | None) -> None:
+    if task not in ("binary", None):
+        raise ThresholdRefused(task)
+
+
+@click.command()
+@_ID
+@json_option
+def disable(deployment_id: str, as_json: bool) -> None:
+    """Let a deployment refuse predictions."""
+    with opened_state() as state:
+        changed = state.store.set_enabled(deployment_id, False)
+        _print_changed(changed, state, "is disabled", as_json)
+
+
+@click.command()
+@_ID
+@json_option
+def enable(deployment_id: str, as_json: bool) -> None:
+    """Let a disabled deployment answer again."""
+    with opened_state() as state:
+        changed = state.store.set_enabled(deployment_id, True)
+        _print_changed(changed, state, "is enabled", as_json)
+
+
+def _print_changed(
+    deployment: Deployment, state: State, what: str, as_json: bool
+) -> None:
+    if as_json:
+        print_json(_summary(deployment, state.store.snapshot()))
+    else:
+        click.echo(f"{deployment.id} {what}")
+
+
+@click.command()
+@_ID
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(deployment_id: str, yes: bool, as_json: bool) -> None:
+    """Delete a deployment, for good.
+
+    The model's bundle stays in the state folder.
+    """
+    with opened_state() as state:
+        deployment = state.store.deployment(deployment_id)
+        if not yes:
+            _ask(deployment)
+        state.store.delete_deployment(deployment_id)
+    if as_json:
+        print_json({"id": deployment_id, "deleted": True})
+    else:
+        click.echo(f"{deployment_id} is deleted")
+
+
+def _ask(deployment: Deployment) -> None:
+    question = f"Delete {deployment.id}, {deployment.label!r}?"
+    if not sys.stdin.isatty():
+        raise click.ClickException(f"{question} Say so with --yes.")
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,122 @@
+"""Running the server and looking after its installation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.commands.printing import cell, json_option, print_facts, print_json, size
+from app.commands.state import opened_state
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.doctor import Finding
+
+
+class ServerConfigMissing(AppError):
+    """gunicorn.conf.py is not where an installation puts it."""
+
+
+@click.command()
+def serve() -> None:
+    """Answer predictions until stopped.
+
+    The settings are environment variables, see `foretell doctor`.
+    """
+    # What is wrong with the settings or the database is said here, in one sentence.
+    with opened_state() as state:
+        home = state.config.home
+    file = server_config()
+    # gunicorn puts the folder that it runs in before all others where modules are
+    # looked for: it must not be one where somebody else's `app` could lie.
+    os.environ["FORETELL_HOME"] = str(home)
+    sys.stdout.flush()
+    os.execv(
+        sys.executable,
+        [
+            *(sys.executable, "-P", "-m", "gunicorn"),
+            *("--config", str(file), "--chdir", str(file.parent)),
+            "app.factory:create_app()",
+        ],
+    )
+
+
+def server_config() -> Path:
+    """gunicorn.conf.py: beside the source, or where the wheel puts it.
+
+    Raises ServerConfigMissing.
+    """
+    name = "gunicorn.conf.py"
+    places = (Path(__file__).parents[2], Path(sys.prefix) / "share" / "foretell")
+    for folder in places:
+        if (folder / name).is_file():
+            return folder / name
+    looked = " and ".join(map(str, places))
+    raise ServerConfigMissing(f"There is no {name} in {looked}: install foretell again")
+
+
+@click.command()
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to the newest schema.
+
+    Other verbs and the server do so too when they start.
+    """
+    from app.store.tables import SCHEMA
+
+    with opened_state():
+        pass
+    if as_json:
+        print_json({"schema": SCHEMA})
+    else:
+        click.echo(f"The database has schema {SCHEMA}, the newest")
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Look whether this installation is fit to serve.
+
+    Shows the settings and where they come from, versions, cores, disk, memory, the
+    database and the state of the deployed bundles, and says what to do about each
+    problem. Nothing is changed. The exit code is 1 if there are problems.
+    """
+    from app.doctor import examine
+
+    findings = []
+    for finding in examine(os.environ):
+        findings.append(finding)
+        if not as_json:
+            _print_finding(finding)
+    problems = [problem for finding in findings for problem in finding.problems]
+    if as_json:
+        parts = {finding.part: finding.facts for finding in findings}
+        print_json({"problems": list(map(asdict, problems)), **parts})
+    elif not problems:
+        click.echo("\nNo problems found.")
+    if problems:
+        counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise click.ClickException(f"{counted} found")
+
+
+def _print_finding(finding: Finding) -> None:
+    facts = {name: _for_people(name, each) for name, each in finding.facts.items()}
+    print_facts(facts, finding.part.capitalize())
+    for problem in finding.problems:
+        click.echo(click.style(f"  Problem: {cell(problem.text)}", fg="red"))
+        click.echo(f"  Remedy:  {cell(problem.remedy)}")
+
+
+def _for_people(name: str, value: Any) -> object:
+    if isinstance(value, dict):
+        unit = f" {value['unit']}" if value["unit"] else ""
+        source = "" if value["source"] == "default" else "  (environment)"
+        return f"{cell(value['value'])}{unit}{source}"
+    if name.endswith("_bytes") and value is not None:
+        return size(value)
+    return value

@@ -1,0 +1,64 @@
+"""The settings and the store that a verb works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.config import Config
+    from app.store.bundles import Bundles
+    from app.store.records import User
+    from app.store.store import Store
+
+
+class NoOwner(AppError):
+    """Nobody is there who could own a deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the settings lead to."""
+
+    config: Config
+    store: Store
+    bundles: Bundles
+
+
+@contextmanager
+def opened_state() -> Iterator[State]:
+    """The state of the present settings, its database brought up to date.
+
+    Raises InvalidConfig, SchemaTooNew and StoreUnavailable.
+    """
+    from app.config import Config
+    from app.store.bundles import Bundles
+    from app.store.store import Store
+
+    config = Config.from_environment()
+    store = Store(config.database_url, config.home)
+    store.migrate()
+    try:
+        yield State(config, store, Bundles(config.home))
+    finally:
+        store.dispose()
+
+
+def find_owner(store: Store, name: str | None) -> User:
+    """The user of this name; without one, the admin who was added first.
+
+    Raises UnknownUser and NoOwner.
+    """
+    if name is not None:
+        return store.user_by_name(name)
+    users = store.users()
+    if not users:
+        raise NoOwner("There is no user yet: add one, `foretell user add NAME --admin`")
+    admin = next((user for user in users if user.admin), None)
+    if admin is None:
+        raise NoOwner("There is no admin: name an owner, `--owner NAME`")
+    return admin
