@@ -31,7 +31,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import backends.onnx
 from backends.base import ModelFileRejected
-from backends.features import Columns, DataError
+from backends.features import Columns, DataError, Decoder
 from backends.onnx import OnnxBackend
 from backends.onnx_graph import inspect
 
@@ -228,6 +228,18 @@ def test_pipeline_takes_texts_and_numbers_by_name(
     np.testing.assert_array_equal(backend.predict(data), expected)
     np.testing.assert_allclose(
         backend.predict(data), model.predict_proba(mixed_frame)[:, 1:], atol=1e-5
+    )
+
+
+def test_decoded_records_score_like_the_frame(
+    mixed_frame: pd.DataFrame, serve: Serve
+) -> None:
+    model = mixed_model(mixed_frame)
+    backend = serve(convert(model, mixed_frame), list(mixed_frame), task="binary")
+    records = mixed_frame.to_dict("records")
+    decoded = Decoder(backend.model.features).from_records(records)
+    np.testing.assert_array_equal(
+        backend.predict(decoded), backend.predict(mixed_columns(mixed_frame))
     )
 
 
@@ -493,6 +505,18 @@ def test_bundle_made_by_hand_cannot_read_outside(
     path.write_bytes(graph.SerializeToString())
     with pytest.raises(ModelFileRejected, match="cannot load"):
         OnnxBackend(path.parent, backend.model)
+
+
+def test_onnxruntimes_own_format_is_not_served(
+    linear_graph: Make, serve: Serve, tmp_path: Path
+) -> None:
+    backend = serve(linear_graph())
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "bundle" / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(tmp_path / "bundle" / "model.onnx"), options)
+    with pytest.raises(ModelFileRejected, match="cannot load model.ort"):
+        OnnxBackend(tmp_path / "bundle", replace(backend.model, file="model.ort"))
 
 
 def test_session_keeps_to_one_thread_and_the_cpu(

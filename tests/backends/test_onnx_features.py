@@ -97,6 +97,12 @@ def test_ambiguous_rewritten_name_is_refused() -> None:
         features_for(both, ["n 1", "x", "n-1"])
 
 
+def test_column_goes_into_one_input_only() -> None:
+    inputs: dict[str, Any] = {"a+b": ("float32", 1), "a_b": ("float32", 1)}
+    with pytest.raises(ModelFileRejected, match="does not have: a_b;"):
+        features_for(graph(**inputs), ["a+b", "c"])
+
+
 def test_columns_are_never_taken_by_position_when_inputs_have_names() -> None:
     with pytest.raises(ModelFileRejected, match=r"does not have: fare; .* age, price"):
         features_for(
