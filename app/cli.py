@@ -62,7 +62,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         name = "" if error.filename is None else f"{error.filename}: "
         return f"{name}{error.strerror}"
-    return str(error) or type(error).__name__
+    # Drivers say some things in several lines.
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @click.group(
