@@ -1,0 +1,137 @@
+"""The README: short, true, and its commands work as printed."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.config import environment_name, settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    return [text for name, text in fenced if name == language]
+
+
+def test_readme_is_short():
+    assert README.count("\n") < 150
+
+
+def test_settings_table_lists_every_setting_with_its_default():
+    table = re.findall(r"^\| `(FORETELL_\w+)` \| (.*?) \| (.*?) \|$", README, re.M)
+    assert table == [
+        (
+            environment_name(field.name),
+            f"`{field.default}`" if str(field.default) else "",
+            field.metadata["meaning"]
+            + (f" ({field.metadata['unit']})" if field.metadata["unit"] else ""),
+        )
+        for field in settings()
+    ]
+
+
+def test_tree_names_what_is_there():
+    [tree] = [block for block in blocks("") if "wsgi.py" in block]
+    folder = ROOT
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = ROOT
+        assert (folder / name).exists(), name
+        if not line.startswith(" "):
+            folder = ROOT / name
+
+
+def test_commands_are_make_targets():
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"`?make (\w+)", README)) <= set(targets)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """`make serve` in a home of its own; yields environment, address and output."""
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("FORETELL_")},
+        "FORETELL_HOME": str(tmp_path_factory.mktemp("home")),
+        "FORETELL_BIND": f"127.0.0.1:{free_port()}",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    server = subprocess.Popen(
+        [sys.executable, "-m", "examples.serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    printed = []
+    for line in server.stdout:
+        if not line.startswith("{"):
+            printed.append(line)
+        if "CSV in, CSV out" in line:
+            printed.append(server.stdout.readline())
+            break
+    yield environment, environment["FORETELL_BIND"], "".join(printed)
+    server.send_signal(signal.SIGTERM)
+    # The access log goes on in the same pipe; it is read so that nothing waits for it.
+    server.communicate(timeout=30)
+
+
+def run(script, environment):
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def test_printed_curl_lines_work_as_printed(served):
+    environment, _, printed = served
+    lines = [line for line in printed.splitlines() if line.startswith("curl")]
+    assert len(lines) == 3
+    assert all(shlex.split(line) for line in lines)
+    first, second, third = (run(line, environment) for line in lines)
+    assert [row["rowId"] for row in json.loads(first)["data"]] == [0, 1]
+    assert json.loads(second)["data"][0]["prediction"] == "Gentoo"
+    assert third.startswith("sex_male_PREDICTION,sex_female_PREDICTION,sex_PREDICTION")
+
+
+def test_readme_commands_answer_what_is_printed(served):
+    environment, address, _ = served
+    setup, *commands = blocks("sh")
+    expected = [json.loads(block) for block in blocks("json")]
+    assert len(commands) == len(expected) == 2
+    for command, answer in zip(commands, expected, strict=True):
+        script = (setup + command).replace("127.0.0.1:8080", address)
+        found = json.loads(run(script, environment))
+        assert found["data"] == [approximately(row) for row in answer["data"]]
+
+
+def approximately(row):
+    """The row, its probabilities to nine digits: mathematical libraries differ."""
+    values = [
+        {**value, "value": pytest.approx(value["value"], abs=1e-9)}
+        for value in row["predictionValues"]
+    ]
+    return {**row, "predictionValues": values}
