@@ -20,8 +20,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import (
     ArgumentError,
-    InterfaceError,
-    OperationalError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
     TimeoutError,
 )
 
@@ -95,10 +97,11 @@ class Database:
             with self._connections().begin() as connection:
                 connection.exec_driver_sql(begin)
                 yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise StoreUnavailable(
-                f"The database cannot be used: {str(error.orig).strip()}"
-            ) from error
+        except (DataError, IntegrityError, ProgrammingError):
+            # These say that the code is wrong, not that the database is away.
+            raise
+        except DBAPIError as error:
+            raise unavailable(error.orig) from error
         except TimeoutError as error:
             raise StoreUnavailable("The database is busy") from error
 
@@ -112,6 +115,11 @@ class Database:
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         return self._engine
+
+
+def unavailable(reason: object) -> StoreUnavailable:
+    """What to raise for a driver's reason."""
+    return StoreUnavailable(f"The database cannot be used: {str(reason).strip()}")
 
 
 def _parse(text: str) -> URL:

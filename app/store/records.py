@@ -30,14 +30,9 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-def is_id(text: str) -> bool:
-    """Whether the text has the form of an identifier."""
-    return _ID.fullmatch(text) is not None
-
-
 def check_id(text: str) -> str:
     """The text, when it has the form of an identifier; raises InvalidId."""
-    if not is_id(text):
+    if not _ID.fullmatch(text):
         raise InvalidId(text)
     return text
 

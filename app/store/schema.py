@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table, text
 
-from app.store.database import Database
+from app.store.database import Database, unavailable
 from app.store.errors import SchemaTooNew
 from app.store.tables import SCHEMA
 
@@ -35,7 +35,7 @@ def migrate(database: Database) -> None:
     """Bring an empty or older database to the newest schema.
 
     All of it happens in one transaction, and in one process at a time.
-    Raises SchemaTooNew.
+    Raises SchemaTooNew and StoreUnavailable.
     """
     if database.file is not None:
         with _locked(database.file.parent):
@@ -93,7 +93,10 @@ def _prepare_file(file: Path) -> None:
         file.chmod(stat.S_IMODE(file.stat().st_mode) & ~stat.S_IRWXO)
     else:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(file)) as connection:
-        # Readers do not wait for the writer, nor the writer for them. The file
-        # remembers it.
-        connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            # Readers do not wait for the writer, nor the writer for them. The file
+            # remembers it.
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise unavailable(error) from error

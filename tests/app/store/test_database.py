@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from app.store import tables
 from app.store.database import Database
 from app.store.errors import InvalidDatabaseUrl, StoreUnavailable
+from app.store.store import Store
 
 
 @pytest.fixture
@@ -68,6 +69,16 @@ def test_missing_file_is_not_made(tmp_path):
         with database.read():
             pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["migrate", "generation", "schema_is_current"])
+def test_file_that_is_no_database_is_said(tmp_path, verb):
+    file = tmp_path / "foretell.db"
+    file.write_bytes(b"no database" * 1000)
+    store = Store(f"sqlite:///{file}", tmp_path)
+    with pytest.raises(StoreUnavailable, match="file is not a database"):
+        getattr(store, verb)()
+    store.dispose()
 
 
 def test_unreachable_server_is_said_without_the_password(tmp_path):
