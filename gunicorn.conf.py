@@ -15,16 +15,16 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from app.config import Config  # noqa: E402  (the variables above come first)
 
-config = Config.from_environment()
+foretell = Config.from_environment()
 
 wsgi_app = "wsgi:application"
-bind = config.bind
-workers = config.workers
+bind = foretell.bind
+workers = foretell.workers
 
 # Threads cover slow clients; scoring leaves the interpreter's lock. The few beyond
 # what a worker takes on answer health checks and refuse the surplus at once.
 worker_class = "gthread"
-threads = config.in_flight_per_worker + 4
+threads = foretell.in_flight_per_worker + 4
 worker_connections = 1000 + threads
 
 # The code is loaded once, before the fork, and shared; model libraries are not: OpenMP
@@ -34,8 +34,8 @@ preload_app = True
 # A worker's heartbeat comes from its own loop, so this is no limit on a request: that
 # is FORETELL_REQUEST_SECONDS. It ends a worker that hangs as a whole.
 timeout = 60
-graceful_timeout = config.graceful_seconds
-keepalive = config.keep_alive
+graceful_timeout = foretell.graceful_seconds
+keepalive = foretell.keep_alive
 
 # The longest line that gunicorn allows; the documents promise 8,192 bytes.
 limit_request_line = 8190
