@@ -1,0 +1,73 @@
+"""`python -m benchmarks [--only P1,P2]`: measure the bars and print them as a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+# Numerical libraries read this when they load; every side of a ratio has it so.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from benchmarks.bars import BARS, LATER  # noqa: E402  (the variable comes first)
+
+FOLDER = Path("build/bench")
+JSON = Path("build/bench.json")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 measured, whatever came out; 2 asked for what is not there."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", metavar="P1,P2", default=",".join(BARS), help="bars to measure"
+    )
+    names = parser.parse_args(arguments).only.upper().split(",")
+    if refusal := _refusal(names):
+        print(refusal, file=sys.stderr)
+        return 2
+    _measure([name for name in BARS if name in names])
+    return 0
+
+
+def _refusal(names: list[str]) -> str:
+    reasons = []
+    for name in names:
+        if name in LATER:
+            reasons.append(f"{name} is not measured yet: it comes with {LATER[name]}")
+        elif name not in BARS:
+            known = ", ".join(sorted([*BARS, *LATER]))
+            reasons.append(f"{name!r} is no bar; there are {known}")
+    return "; ".join(reasons)
+
+
+def _measure(names: list[str]) -> None:
+    # Imported here: the load generator's processes import this module and need neither.
+    import orjson
+
+    from benchmarks import report
+    from benchmarks.bars import measure
+    from benchmarks.workspace import prepare
+
+    begun = time.monotonic()
+    machine = report.machine()
+    print(report.heading(machine), flush=True)
+    _say("making ready (minutes the first time)")
+    workspace = prepare(FOLDER.absolute())
+    outcomes = {}
+    for name in names:
+        _say(f"{name}, {time.monotonic() - begun:.0f} s after the start")
+        outcomes[name] = measure(name)(workspace)
+    print(report.table(outcomes))
+    print(f"\n{time.monotonic() - begun:.0f} s; details in {JSON}")
+    results = {name: each.to_json(machine) for name, each in outcomes.items()}
+    JSON.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+
+
+def _say(what: str) -> None:
+    print(f"… {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The bars, each measured by a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.report import Outcome
+    from benchmarks.workspace import Workspace
+
+BARS = {
+    "P1": "benchmarks.bars.cpu_time",
+    "P2": "benchmarks.bars.throughput",
+    "P4": "benchmarks.bars.large_bodies",
+    "P8": "benchmarks.bars.memory",
+    "P9": "benchmarks.bars.start",
+}
+
+# Bars of parts that foretell does not have yet.
+LATER = {
+    "P3": "the tree engine",
+    "P5": "SHAP explanations",
+    "P6": "XEMP explanations",
+    "P7": "time series",
+}
+
+
+def measure(name: str) -> Callable[[Workspace], Outcome]:
+    """What measures a bar. Its module loads now, so that a run loads only its own."""
+    measured: Callable[[Workspace], Outcome] = import_module(BARS[name]).measure
+    return measured
