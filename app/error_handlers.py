@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Final
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, NotFound

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import backends
-from backends import bundle
 from backends.base import Backend
+from backends.bundle import read as read_bundle
 from backends.features import Decoder
 from backends.model import Model
 
@@ -83,5 +83,5 @@ class ModelCache:
 
 
 def _load(folder: Path) -> ServedModel:
-    model = bundle.read(folder)
+    model = read_bundle(folder)
     return ServedModel(model, backends.load(folder, model), Decoder(model.features))

@@ -18,9 +18,10 @@ from werkzeug.http import parse_accept_header
 
 from app.access_log import RequestRecord
 from app.auth import authenticate
+from app.body import read_body
 from app.bulk import in_turn
 from app.context import current_record, current_services
-from app.decode import Chunk, read_body, read_rows
+from app.decode import Chunk, read_rows
 from app.encode import Answer, CsvWriter, JsonWriter
 from app.errors import (
     DeploymentIsExternal,
@@ -61,8 +62,7 @@ def predict(deployment_id: str) -> Response:
         arguments = _arguments(request.environ.get("QUERY_STRING", ""))
         kind = _writer(request.environ.get("HTTP_ACCEPT", ""))
         deployment = _deployment(services, deployment_id, user, arguments, record)
-        is_cached = deployment.model_id in services.models
-        served = _model(services, deployment, record)
+        served, is_cached = _model(services, deployment, record)
         _refuse_unsupported(arguments)
         record.stage("accept")
 
@@ -146,14 +146,16 @@ def _not_explained(deployment_id: str) -> ExplainedDeploymentNotFound:
 
 def _model(
     services: Services, deployment: Deployment, record: RequestRecord
-) -> ServedModel:
-    assert deployment.model_id is not None
+) -> tuple[ServedModel, bool]:
+    # `_deployment` let none without a model through.
+    model_id = str(deployment.model_id)
+    is_cached = model_id in services.models
     try:
-        served = services.models.get(deployment.model_id)
+        served = services.models.get(model_id)
     except (ModelFileRejected, BundleRejected, OSError) as error:
         raise ModelUnavailable from error
     record.model = served.model.id
-    return served
+    return served, is_cached
 
 
 def _refuse_unsupported(arguments: PredictionArguments) -> None:
