@@ -329,13 +329,20 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         layout: str = "legacy",
     ) -> TestResponse:
-        """POST a body; deployment: a name of the site, or an id."""
+        """POST a body; deployment: a name of the site, or an id.
+
+        A body that can be read from is sent in chunks, without its length.
+        """
         deployment_id = self.site.deployments.get(deployment, deployment)
         token = self.site.tokens["ann@example.com"]
         given = {"Authorization": f"Bearer {token}", **(headers or {})}
+        sent = {"data": body}
+        if hasattr(body, "read"):
+            sent = {"input_stream": body}
+            given["Transfer-Encoding"] = "chunked"
         return self.client.post(
             self.LAYOUTS[layout].format(deployment_id),
-            data=body,
+            **sent,
             content_type=content_type,
             query_string=query,
             headers={name: value for name, value in given.items() if value},
