@@ -208,6 +208,23 @@ def store(database_url, home):
 
 
 @pytest.fixture
+def in_child():
+    """Tells whether a function is true in a forked process."""
+
+    def ask(function):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if function() else 1
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    return ask
+
+
+@pytest.fixture
 def model():
     return Model(
         id="ab" * 12,

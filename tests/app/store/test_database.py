@@ -154,6 +154,36 @@ def test_changes_wait_for_one_another(database):
     thread.join()
 
 
+def test_change_may_look_before_it_writes(database):
+    change = text("UPDATE generation SET number = number + 1")
+
+    def other():
+        with database.write() as writer:
+            writer.execute(change)
+
+    thread = threading.Thread(target=other)
+    with database.write() as writer:
+        assert writer.scalar(text("SELECT number FROM generation")) == 0
+        thread.start()
+        # Time for the other one to write in between, where it may.
+        thread.join(0.2)
+        writer.execute(change)
+    thread.join()
+    with database.read() as reader:
+        assert reader.scalar(text("SELECT number FROM generation")) == 2
+
+
+def test_connection_does_not_cross_a_fork(database, in_child):
+    def driver_connection():
+        with database.read() as connection:
+            return connection.connection.dbapi_connection
+
+    parents = driver_connection()
+    assert driver_connection() is parents
+    assert in_child(lambda: driver_connection() is not parents)
+    assert driver_connection() is parents
+
+
 def test_endless_wait_is_cut_short(database_url, monkeypatch):
     monkeypatch.setattr("app.store.database._BUSY_SECONDS", 0.1)
     monkeypatch.setattr(

@@ -5,6 +5,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,19 @@ def child(code, *arguments, folder=ROOT):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def in_threads(calls):
+    """Call all of them at once; raises what one of them raised."""
+    start = threading.Barrier(len(calls))
+
+    def call_at_once(call):
+        start.wait()
+        call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for _ in pool.map(call_at_once, calls):
+            pass
 
 
 def mode(path):
@@ -155,6 +172,31 @@ def test_processes_may_migrate_at_once(empty_url, home):
     assert store.schema_is_current()
     assert store.generation() == 0
     store.dispose()
+
+
+def test_second_migration_waits_for_the_first(empty_url, home, monkeypatch):
+    run, runs = schema._run_migrations, []
+
+    def run_slowly(connection):
+        runs.append(connection)
+        run(connection)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(schema, "_run_migrations", run_slowly)
+    stores = [Store(empty_url, home) for _ in range(2)]
+    in_threads([store.migrate for store in stores])
+    assert len(runs) == 1
+    for store in stores:
+        assert store.schema_is_current()
+        store.dispose()
+
+
+def test_new_file_is_prepared_by_one_at_a_time(tmp_path, monkeypatch):
+    # SQLite refuses the change to WAL without waiting, now and then: hence the many.
+    monkeypatch.setattr(schema, "_upgrade", lambda database: None)
+    for number in range(60):
+        url = f"sqlite:///{tmp_path / str(number)}.db"
+        in_threads([partial(schema.migrate, Database(url)) for _ in range(4)])
 
 
 def test_current_database_needs_no_alembic(database_url, home):
