@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 
 import orjson
@@ -32,7 +32,7 @@ class RequestRecord:
     )
 
     def __init__(self) -> None:
-        self.request_id = uuid.uuid4().hex
+        self.request_id = os.urandom(16).hex()
         self.user: str | None = None
         self.deployment: str | None = None
         self.model: str | None = None
@@ -52,8 +52,14 @@ class RequestRecord:
         """Time since the request came in."""
         return round((time.perf_counter() - self._started) * 1e3, 3)
 
-    def write(self, method: str, path: str, status: int, sent: int | None) -> None:
-        """Print the line."""
+    def write(
+        self, method: str, path: str, status: int, headers: Sequence[tuple[str, str]]
+    ) -> None:
+        """Print the line, when the answer begins.
+
+        headers: the answer's.
+        """
+        self.stage("finish")
         line = orjson.dumps(
             {
                 "time": time.time(),
@@ -66,7 +72,7 @@ class RequestRecord:
                 "model": self.model,
                 "rows": self.rows,
                 "bytes_in": self.received,
-                "bytes_out": sent,
+                "bytes_out": _content_length(headers),
                 "ms": self.milliseconds,
                 "stages": self.stages,
             },
@@ -76,3 +82,10 @@ class RequestRecord:
         # cannot be written, for a full disk or a closed pipe, must fail no request.
         with suppress(OSError):
             os.write(_STDOUT, line)
+
+
+def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
+    for name, value in headers:
+        if name == "Content-Length":
+            return int(value)
+    return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import current_app, g
+from flask import current_app, request
 
 from app.access_log import RequestRecord
+from app.front import RECORD
 from app.services import Services
 
 
@@ -16,5 +17,5 @@ def current_services() -> Services:
 
 def current_record() -> RequestRecord:
     """The line that the access log will get."""
-    record: RequestRecord = g.record
+    record: RequestRecord = request.environ[RECORD]
     return record

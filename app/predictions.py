@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import chain
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs
 
-from backends.bundle import BundleRejected
 from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -39,8 +38,12 @@ from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment
 from app.store.records import Deployment, User, check_id
 from backends.base import ModelFileRejected
+from backends.bundle import BundleRejected
 from schemas.arguments import PredictionArguments, read_arguments
 from schemas.errors import data_error
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 Writer = JsonWriter | CsvWriter
 
@@ -55,26 +58,30 @@ def predict(deployment_id: str) -> Response:
     """
     services = current_services()
     record = current_record()
+    environ = request.environ
     deadline = time.monotonic() + services.config.request_seconds
     with ExitStack() as held:
         held.enter_context(services.admission.request())
-        user = _user(services, record)
-        arguments = _arguments(request.environ.get("QUERY_STRING", ""))
-        kind = _writer(request.environ.get("HTTP_ACCEPT", ""))
+        user = _user(services, environ, record)
+        arguments = _arguments(environ.get("QUERY_STRING", ""))
+        kind = _writer(environ.get("HTTP_ACCEPT", ""))
         deployment = _deployment(services, deployment_id, user, arguments, record)
         served, is_cached = _model(services, deployment, record)
         _refuse_unsupported(arguments)
         record.stage("accept")
 
-        is_bulk = _is_bulk(services)
+        is_bulk = _is_bulk(services, environ)
         if is_bulk:
             held.enter_context(services.admission.bulk(deadline))
             record.stage("wait")
-        body = _body(services, deadline)
+        body = _body(services, environ, deadline)
         record.received = len(body)
         record.stage("read")
 
-        chunks = _chunks(services, deployment, served, arguments, body, record)
+        content_type = environ.get("CONTENT_TYPE")
+        chunks = _chunks(
+            services, deployment, served, arguments, content_type, body, record
+        )
         first = next(chunks)
         record.stage("decode")
         rules = _rules(deployment, served, arguments)
@@ -86,11 +93,11 @@ def predict(deployment_id: str) -> Response:
             parts += [writer.separator, rows] if len(parts) > 1 else [rows]
         parts.append(writer.foot)
         record.stage("score")
-    return _response(parts, writer.media_type, served, is_cached=is_cached)
+    return _response(parts, writer.media_type, served, environ, is_cached=is_cached)
 
 
-def _user(services: Services, record: RequestRecord) -> User:
-    header = request.environ.get("HTTP_AUTHORIZATION")
+def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -> User:
+    header = environ.get("HTTP_AUTHORIZATION")
     user = authenticate(header, services.snapshot, now())
     record.user = user.id
     return user
@@ -167,25 +174,32 @@ def _refuse_unsupported(arguments: PredictionArguments) -> None:
         )
 
 
-def _is_bulk(services: Services) -> bool:
-    length = request.content_length
+def _content_length(environ: WSGIEnvironment) -> int | None:
+    # gunicorn has refused any that is not a number.
+    length = environ.get("CONTENT_LENGTH")
+    if length:
+        return int(length)
+    return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+
+
+def _is_bulk(services: Services, environ: WSGIEnvironment) -> bool:
+    length = _content_length(environ)
     if length is None:
         return True
     # A compressed body may hold many times what was sent.
-    growth = 1 if not request.environ.get("HTTP_CONTENT_ENCODING") else 20
+    growth = 20 if environ.get("HTTP_CONTENT_ENCODING") else 1
     return length * growth > services.config.bulk_body
 
 
-def _body(services: Services, deadline: float) -> bytes:
-    environ = request.environ
+def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
     connection = environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
     try:
         return read_body(
             environ["wsgi.input"],
-            content_length=request.content_length,
-            content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
+            content_length=_content_length(environ),
+            content_encoding=environ.get("HTTP_CONTENT_ENCODING"),
             limits=services.config,
             deadline=deadline,
         )
@@ -201,13 +215,14 @@ def _chunks(
     deployment: Deployment,
     served: ServedModel,
     arguments: PredictionArguments,
+    content_type: str | None,
     body: bytes,
     record: RequestRecord,
 ) -> Iterator[Chunk]:
     settings = deployment.settings
     chunks = read_rows(
         body,
-        request.environ.get("CONTENT_TYPE", ""),
+        content_type,
         served.decoder,
         passthrough=_passthrough(arguments, settings.association_id),
         limits=services.config,
@@ -269,7 +284,12 @@ def _answer(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> 
 
 
 def _response(
-    parts: list[bytes], media_type: str, served: ServedModel, *, is_cached: bool
+    parts: list[bytes],
+    media_type: str,
+    served: ServedModel,
+    environ: WSGIEnvironment,
+    *,
+    is_cached: bool,
 ) -> Response:
     headers = {
         "X-DataRobot-Model-Cache-Hit": "true" if is_cached else "false",
@@ -277,7 +297,7 @@ def _response(
         "Vary": "Accept, Accept-Encoding",
     }
     size = sum(map(len, parts))
-    accepted = request.environ.get("HTTP_ACCEPT_ENCODING", "")
+    accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
     if size >= _COMPRESS_FROM and _accepts_gzip(accepted):
         parts = list(_gzip(parts))
         size = sum(map(len, parts))
