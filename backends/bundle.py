@@ -14,6 +14,9 @@ from typing import IO, Any
 from backends.model import InvalidModelCard, Model
 
 CARD = "model.json"
+GOLDEN = "golden.json"
+STATISTICS = "statistics.json"
+REFERENCE = "reference.parquet"
 
 # Far above any real bundle: tables of numbers, a few weights files.
 _MAX_FILES = 64

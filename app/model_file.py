@@ -1,0 +1,223 @@
+"""A model file that is to be packaged, whatever its format."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from app.config import Config
+from backends import sandbox
+from backends.base import ModelFileRejected
+from backends.bundle import CARD, GOLDEN, REFERENCE, STATISTICS
+from backends.lightgbm_features import features_for as lightgbm_features
+from backends.lightgbm_text import LightGBMFile
+from backends.lightgbm_text import inspect as inspect_lightgbm
+from backends.model import Feature, Label, Model, Task
+
+
+class ModelFile(ABC):
+    """What packaging asks of a model file.
+
+    format, file: as in `Model`. library: the package whose version matters.
+    labels: class labels that the file itself names, in its order; else empty.
+    output, input_names: as in `Model`.
+    """
+
+    format: str
+    file: str
+    library: str
+    labels: tuple[Label, ...] = ()
+    output: str | None = None
+    input_names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def task(self, wanted: Task | None) -> Task:
+        """What the model predicts. Raises ModelFileRejected if it is not `wanted`."""
+
+    @abstractmethod
+    def classes(self, task: Task) -> int | None:
+        """How many classes it tells apart; None if the file does not say."""
+
+    @abstractmethod
+    def features(
+        self,
+        table: pa.Table,
+        *,
+        names: Sequence[str] | None,
+        categorical: Sequence[str] | None,
+    ) -> tuple[Feature, ...]:
+        """What it takes, in its order.
+
+        table: the training data without the target. names, categorical: what the user
+        says of the columns. Raises ModelFileRejected.
+        """
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Put what is served into a bundle's folder."""
+
+    def warnings(self, model: Model, matrix: NDArray[np.float64]) -> list[str]:
+        """What the user should know of this model and this training data."""
+        return []
+
+
+def open_model_file(path: Path, *, output: str | None, config: Config) -> ModelFile:
+    """Read a model file in a sandbox.
+
+    output: ONNX: name of the output that holds probabilities or values.
+
+    Raises ModelFileRejected with the reason and the remedy, OSError.
+    """
+    with path.open("rb") as file:
+        is_lightgbm = file.read(4) == b"tree"
+    if not is_lightgbm and path.suffix.lower() != ".onnx":
+        raise ModelFileRejected(
+            f"{path.name} is neither a LightGBM text model"
+            " (booster.save_model('model.txt')) nor an ONNX file (.onnx); nothing else"
+            " is read, for a pickle runs whatever code is in it"
+        )
+    facts = sandbox.run(
+        f"app.model_file:{'inspect_text' if is_lightgbm else 'inspect_graph'}",
+        str(path.resolve()),
+        *([] if is_lightgbm else [output]),
+        seconds=config.model_seconds,
+        memory=config.model_memory,
+    )
+    return (_LightGBM if is_lightgbm else _Onnx)(path.resolve(), facts)
+
+
+def inspect_text(path: str) -> dict[str, Any]:
+    """Read a LightGBM text model; runs in the sandbox."""
+    return inspect_lightgbm(Path(path)).to_json()
+
+
+def inspect_graph(path: str, output: str | None) -> dict[str, Any]:
+    """Read an ONNX file; runs in the sandbox."""
+    from backends.onnx_graph import inspect
+
+    return inspect(Path(path), output=output).to_json()
+
+
+class _LightGBM(ModelFile):
+    format = "lightgbm"
+    file = "model.txt"
+    library = "lightgbm"
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self._path = path
+        self._facts = LightGBMFile.from_json(facts)
+
+    def task(self, wanted: Task | None) -> Task:
+        own = self._facts.task
+        if own is None:
+            if wanted == "regression" and self._facts.outputs == 1:
+                return wanted
+            raise ModelFileRejected(
+                "The model was trained with an objective of its author's own, so its"
+                " file does not say what its raw scores mean: train with a built-in"
+                " objective, or serve the scores as they are with --task regression"
+            )
+        # Cross entropy answers the probability that its target is 1.
+        is_probability = self._facts.objective.split()[0] == "cross_entropy"
+        if wanted in (None, own) or (wanted == "binary" and is_probability):
+            return wanted or own
+        raise ModelFileRejected(
+            f"The model's objective is {self._facts.objective.split()[0]!r}, which is"
+            f" {own}, not {wanted}: leave --task out"
+        )
+
+    def classes(self, task: Task) -> int | None:
+        return self._facts.outputs if task == "multiclass" else 2
+
+    def features(
+        self,
+        table: pa.Table,
+        *,
+        names: Sequence[str] | None,
+        categorical: Sequence[str] | None,
+    ) -> tuple[Feature, ...]:
+        return lightgbm_features(
+            self._facts, table, names=names, categorical=categorical
+        )
+
+    def write(self, folder: Path) -> None:
+        shutil.copyfile(self._path, folder / self.file)
+
+
+class _Onnx(ModelFile):
+    format = "onnx"
+    file = "model.onnx"
+    library = "onnxruntime"
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        from backends.onnx_graph import Graph
+
+        self._path = path
+        self._graph = graph = Graph.from_json(facts)
+        self.labels = graph.labels
+        self.output = graph.output
+        self.input_names = graph.input_names
+
+    def task(self, wanted: Task | None) -> Task:
+        task = wanted or self._graph.task
+        columns = self._graph.columns
+        if task is None:
+            raise ModelFileRejected(
+                "The graph does not say what it predicts: say it with --task"
+                " binary, regression or multiclass"
+            )
+        fits = {
+            "regression": columns in (None, 1) and not self._graph.labels,
+            "binary": columns in (None, 1, 2),
+            "multiclass": columns is None or columns > 1,
+        }
+        if not fits[task]:
+            raise ModelFileRejected(
+                f"The output {self.output!r} has {columns} columns, which no {task}"
+                " model answers: leave --task out, or name another output with --output"
+            )
+        return task
+
+    def classes(self, task: Task) -> int | None:
+        return 2 if task == "binary" else len(self.labels) or self._graph.columns
+
+    def features(
+        self,
+        table: pa.Table,
+        *,
+        names: Sequence[str] | None,
+        categorical: Sequence[str] | None,
+    ) -> tuple[Feature, ...]:
+        from backends.onnx_features import features_for
+
+        if categorical is not None:
+            raise ModelFileRejected(
+                "--categorical is for LightGBM models; a graph brings its own encoding"
+            )
+        if names is None:
+            return features_for(self._graph, table.column_names)
+        return features_for(self._graph, names, in_order=True)
+
+    def write(self, folder: Path) -> None:
+        from backends.onnx_graph import write_served
+
+        write_served(self._path, folder / self.file, self._graph)
+        for name in self._graph.external_data:
+            if name in (self.file, CARD, GOLDEN, STATISTICS, REFERENCE):
+                raise ModelFileRejected(
+                    f"The external data file {name!r} has a name of the bundle's own:"
+                    " save the weights under another one"
+                )
+            shutil.copyfile(self._path.with_name(name), folder / name)
+
+    def warnings(self, model: Model, matrix: NDArray[np.float64]) -> list[str]:
+        from backends.onnx_features import precision_warnings
+
+        return precision_warnings(model, matrix)
