@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from app.commands import deployments, server
+from app.commands import bundles, deployments, server
+from app.commands.score import score
 from app.commands.users import token, user
 
 
@@ -80,6 +81,7 @@ def cli() -> None:
 
 
 for verb in (
+    bundles.validate,
     deployments.deploy,
     deployments.list_deployments,
     deployments.show,
@@ -90,6 +92,7 @@ for verb in (
     deployments.delete,
     user,
     token,
+    score,
     server.serve,
     server.doctor,
     server.migrate,

@@ -1,4 +1,4 @@
-"""Making and checking bundles."""
+"""Making, checking and keeping bundles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from app.commands.printing import json_option, print_json
 from app.commands.state import State
 from app.errors import AppError
 
@@ -20,49 +23,77 @@ class KeptBundleDamaged(AppError):
     """A deployed model's bundle on this server is not as it was packaged."""
 
 
-@contextmanager
-def opened_bundle(path: Path) -> Iterator[tuple[Path, Model]]:
-    """The bundle's folder and its card; a tar is unpacked for the while.
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@json_option
+def validate(bundle: Path, as_json: bool) -> None:
+    """Check that a bundle is whole and answers as it did.
 
-    Raises BundleRejected.
+    BUNDLE is a folder or a .tar. Its files are held against their checksums, and its
+    golden rows are scored as a server would, in a process with bounded time and
+    memory.
+    """
+    from app.config import Config
+    from app.validation import validate as check
+
+    with unpacked(bundle) as folder:
+        report = check(folder, Config.from_environment())
+    if as_json:
+        facts = {
+            "model_id": report.model.id,
+            "rows": report.rows,
+            "largest_difference": report.largest_difference,
+        }
+        print_json(facts)
+    else:
+        click.echo(
+            f"Model {report.model.id} answers its {report.rows} golden rows as it did "
+            f"when packaged (largest difference: {report.largest_difference:.3g})"
+        )
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The bundle's folder; a tar is unpacked into one for the while.
+
+    Raises BundleRejected for a tar that is not one bundle, nothing else and safe.
     """
     from backends import bundle
 
     if path.is_dir() or not path.exists():
-        yield path, bundle.read(path)
+        yield path
         return
     with tempfile.TemporaryDirectory(prefix="foretell-") as folder:
-        model = bundle.unpack(path, Path(folder))
-        yield Path(folder), model
+        bundle.unpack(path, Path(folder))
+        yield Path(folder)
 
 
 @contextmanager
-def checked_bundle(path: Path, config: Config) -> Iterator[tuple[Path, Model]]:
-    """The same for a bundle that has passed its validation.
+def checked(path: Path, config: Config) -> Iterator[tuple[Path, Model]]:
+    """The folder and the card of a bundle that passed its validation.
 
-    Raises BundleRejected and ModelFileRejected.
+    Raises BundleRejected.
     """
     from app.validation import validate
 
-    with opened_bundle(path) as (folder, model):
-        validate(folder, config)
-        yield folder, model
+    with unpacked(path) as folder:
+        yield folder, validate(folder, config).model
 
 
-def keep_bundle(state: State, folder: Path, model: Model, owner: str) -> None:
+def keep(state: State, folder: Path, model: Model, owner: str) -> None:
     """Copy a bundle into the state folder and enter its model.
 
     owner: a user's name.
     """
     nbytes = sum(file.stat().st_size for file in folder.iterdir())
     state.bundles.put(folder, model.id)
-    # What is there under this name may be older, and what was copied just now may
-    # have been changed meanwhile.
-    kept_bundle(state, model.id)
+    # What is there under this name may be older and damaged, and what was copied just
+    # now may have been changed since it was checked.
+    kept(state, model.id)
     state.store.add_model(model, owner, nbytes)
 
 
-def kept_bundle(state: State, model_id: str) -> tuple[Path, Model]:
+def kept(state: State, model_id: str) -> tuple[Path, Model]:
     """Where a deployed model's bundle is kept, and its card.
 
     Raises UnknownModel and KeptBundleDamaged.
@@ -71,9 +102,16 @@ def kept_bundle(state: State, model_id: str) -> tuple[Path, Model]:
 
     folder = state.bundles.path(model_id)
     try:
-        return folder, bundle.read(folder)
+        model = bundle.read(folder)
     except bundle.BundleRejected as error:
-        raise KeptBundleDamaged(
-            f"The copy in {folder} is damaged: {error}; remove that folder and "
-            "replace the model with the same bundle"
-        ) from error
+        raise KeptBundleDamaged(_damage(folder, str(error))) from error
+    if model.id != model_id:
+        raise KeptBundleDamaged(_damage(folder, f"it holds model {model.id}"))
+    return folder, model
+
+
+def _damage(folder: Path, reason: str) -> str:
+    return (
+        f"The copy in {folder} is damaged, {reason}: remove that folder, then give "
+        "the same bundle again"
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from app.commands.bundles import checked_bundle, keep_bundle, kept_bundle
+from app.commands.bundles import checked, keep, kept
 from app.commands.printing import (
     json_option,
     moment,
@@ -20,9 +20,7 @@ from app.commands.state import State, find_owner, opened_state
 from app.errors import AppError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from app.store.records import Deployment, Snapshot
+    from app.store.records import Deployment, Snapshot, StoredModel
     from app.store.store import Unchanged
     from backends.model import Model
 
@@ -131,10 +129,10 @@ def deploy(
         owner = find_owner(state.store, owner).name
         model_id = None
         if bundle is not None:
-            with checked_bundle(bundle, state.config) as (folder, model):
+            with checked(bundle, state.config) as (folder, model):
                 if threshold is not None:
                     _check_has_threshold(model.task)
-                keep_bundle(state, folder, model, owner)
+                keep(state, folder, model, owner)
             model_id = model.id
         deployment = state.store.create_deployment(
             label, owner, model_id, threshold=threshold, deployment_id=deployment_id
@@ -202,7 +200,7 @@ def show(deployment_id: str, as_json: bool) -> None:
         facts["model"], facts["bundle"] = None, None
         if deployment.model_id is not None:
             try:
-                folder, model = kept_bundle(state, deployment.model_id)
+                folder, model = kept(state, deployment.model_id)
             except AppError as error:
                 click.echo(f"Warning: {error}", err=True)
             else:
@@ -267,32 +265,40 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
     with opened_state() as state:
         deployment = state.store.deployment(deployment_id)
         owner = state.store.snapshot().users[deployment.owner_id].name
-        with checked_bundle(bundle, state.config) as (folder, model):
+        with checked(bundle, state.config) as (folder, model):
             if deployment.model_id is not None:
-                _, old = kept_bundle(state, deployment.model_id)
-                _check_same_answers(old, model)
-            keep_bundle(state, folder, model, owner)
+                _check_same_answers(_old(state, deployment.model_id), model)
+            keep(state, folder, model, owner)
         changed = state.store.replace_model(deployment_id, model.id)
         _print_changed(changed, state, f"answers with model {model.id}", as_json)
 
 
-def _check_same_answers(old: Model, new: Model) -> None:
-    differing = {
-        "task": (old.task, new.task),
-        "target": (old.target, new.target),
-        "classes": (_texts(old.labels), _texts(new.labels)),
-        "positive class": (str(old.positive_label), str(new.positive_label)),
-    }
-    for what, (before, after) in differing.items():
-        if before != after:
+def _old(state: State, model_id: str) -> Model | StoredModel:
+    try:
+        return kept(state, model_id)[1]
+    except AppError:
+        # Replacing the model is how a bundle that was lost is mended.
+        return state.store.snapshot().models[model_id]
+
+
+def _check_same_answers(old: Model | StoredModel, new: Model) -> None:
+    for name in ("task", "target", "labels", "positive_label"):
+        # The store alone does not know the labels.
+        after = getattr(new, name)
+        before = getattr(old, name, after)
+        if _shown(before) != _shown(after):
             raise ReplacementRefused(
-                f"The {what} of the new model is {after}, that of the deployment's "
-                f"{before}: clients would misread its answers; deploy it on its own"
+                f"The {name.replace('_', ' ')} would become {_shown(after)}, from "
+                f"{_shown(before)}: clients would misread the answers; deploy this "
+                "bundle on its own"
             )
 
 
-def _texts(labels: Sequence[object]) -> str:
-    return ", ".join(sorted(map(str, labels)))
+def _shown(value: object) -> str:
+    # Clients find labels by name, in whatever order.
+    if isinstance(value, tuple):
+        return ", ".join(sorted(map(str, value)))
+    return str(value)
 
 
 @click.command()
