@@ -116,7 +116,9 @@ def _writer(accept: str) -> type[Writer]:
     if not accept:
         return JsonWriter
     wanted = parse_accept_header(accept, MIMEAccept)
-    best = wanted.best_match(["application/json", "text/csv"])
+    # A charset beside the type asks for nothing else: both are UTF-8.
+    types = MIMEAccept([(each.partition(";")[0], quality) for each, quality in wanted])
+    best = types.best_match(["application/json", "text/csv"])
     if best is None:
         raise NotAcceptable
     return CsvWriter if best == "text/csv" else JsonWriter
