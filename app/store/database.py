@@ -174,10 +174,10 @@ def _postgresql(url: URL) -> Engine:
 
 def _open_existing(
     dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]
-) -> None:
+) -> object:
     # SQLite would make a missing file, readable by all; `migrate` makes it instead.
-    arguments[0] = f"{Path(arguments[0]).as_uri()}?mode=rw"
-    options["uri"] = True
+    file = f"{Path(arguments[0]).as_uri()}?mode=rw"
+    return dialect.connect(file, **options, uri=True)
 
 
 def _prepare(connection: sqlite3.Connection, record: object) -> None:
