@@ -1,0 +1,151 @@
+"""The picture of the store that requests read, and the models behind it."""
+
+import threading
+
+import pytest
+
+from app.config import Config
+from app.model_cache import ModelCache
+from app.services import Services
+from backends.bundle import BundleRejected
+
+
+@pytest.fixture
+def services(tmp_path):
+    services = Services(Config(home=tmp_path, refresh_seconds=0.02))
+    services.store.migrate()
+    services.store.add_user("ann")
+    yield services
+    services.close()
+
+
+def keep(services, specimen):
+    services.bundles.put(specimen.folder, specimen.model.id)
+    services.store.add_model(specimen.model, "ann", 1)
+
+
+@pytest.fixture
+def deployed(services, specimens):
+    for name in ("price", "churn"):
+        keep(services, specimens[name])
+    deployment = services.store.create_deployment(
+        "d", "ann", specimens["price"].model.id
+    )
+    services.refresh()
+    return deployment.id
+
+
+def test_change_is_seen_after_a_refresh_only(services, deployed):
+    services.store.set_enabled(deployed, False)
+    assert services.snapshot.deployments[deployed].enabled
+    services.refresh()
+    assert not services.snapshot.deployments[deployed].enabled
+
+
+def test_unchanged_store_keeps_the_picture(services, deployed):
+    before = services.snapshot
+    services.refresh()
+    assert services.snapshot is before
+
+
+def test_old_model_answers_until_the_new_one_is_loaded(
+    services, deployed, specimens, monkeypatch
+):
+    old, new = specimens["price"].model.id, specimens["churn"].model.id
+    services.models.get(old)
+    load, may_load, seen = services.models.get, threading.Event(), []
+
+    def slow_get(model_id):
+        if model_id == new:
+            seen.append(services.snapshot.deployments[deployed])
+            assert may_load.wait(10)
+        return load(model_id)
+
+    monkeypatch.setattr(services.models, "get", slow_get)
+    services.store.replace_model(deployed, new)
+    services.store.add_user("bob")
+    refreshing = threading.Thread(target=services.refresh)
+    refreshing.start()
+    while not seen:
+        pass
+    assert seen[0].model_id == old
+    assert "bob" in {user.name for user in services.snapshot.users.values()}
+    may_load.set()
+    refreshing.join()
+    assert services.snapshot.deployments[deployed].model_id == new
+    assert new in services.models
+    assert old not in services.models
+
+
+def test_worker_is_ready_once_its_models_are_loaded(services, deployed, specimens):
+    assert not services.is_ready
+    stopping = threading.Event()
+    services.start(stopping.is_set)
+    wait_until(lambda: services.is_ready)
+    assert specimens["price"].model.id in services.models
+    stopping.set()
+    assert not services.is_ready
+
+
+def test_worker_waits_for_a_store_that_is_away(services, deployed, monkeypatch):
+    read = services.store.generation
+    failures = [OSError("away")] * 2
+
+    def generation():
+        if failures:
+            raise failures.pop()
+        return read()
+
+    monkeypatch.setattr(services.store, "generation", generation)
+    stopping = threading.Event()
+    services.start(stopping.is_set)
+    wait_until(lambda: services.is_ready)
+    stopping.set()
+
+
+def wait_until(holds):
+    pause = threading.Event()
+    for _ in range(500):
+        if holds():
+            return
+        pause.wait(0.02)
+    raise AssertionError("it did not come to hold")
+
+
+def folders(specimens):
+    return {each.model.id: each.folder for each in specimens.values()}.__getitem__
+
+
+def test_model_is_loaded_once_for_many_requests(specimens):
+    cache = ModelCache(folders(specimens), budget=2**30)
+    model_id = specimens["price"].model.id
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(cache.get(model_id)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
+
+
+def test_least_recently_used_model_goes_first(specimens):
+    first, second, third = (
+        specimens[name].model.id for name in ("price", "churn", "plan")
+    )
+    sizes = ModelCache(folders(specimens), budget=2**30)
+    budget = sizes.get(first).backend.nbytes + sizes.get(third).backend.nbytes
+    cache = ModelCache(folders(specimens), budget)
+    for model_id in (first, second, first, third):
+        cache.get(model_id)
+    assert second not in cache
+    assert third in cache
+
+
+def test_damaged_bundle_fails_and_can_be_tried_again(specimens, tmp_path):
+    cache = ModelCache(lambda _: tmp_path, budget=2**30)
+    for _ in range(2):
+        with pytest.raises(BundleRejected):
+            cache.get("0" * 24)
