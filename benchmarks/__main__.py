@@ -11,14 +11,18 @@ from pathlib import Path
 # Numerical libraries read this when they load; every side of a ratio has it so.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from benchmarks.bars import BARS, LATER  # noqa: E402  (the variable comes first)
+# ruff: noqa: E402  (the variable comes first)
+from benchmarks import Unmeasured
+from benchmarks.bars import BARS, LATER
 
 FOLDER = Path("build/bench")
 JSON = Path("build/bench.json")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 measured, whatever came out; 2 asked for what is not there."""
+    """The exit code: 0 measured, whatever came out; 1 a server or a command failed;
+    2 asked for what is not there.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only", metavar="P1,P2", default=",".join(BARS), help="bars to measure"
@@ -27,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     if refusal := _refusal(names):
         print(refusal, file=sys.stderr)
         return 2
-    _measure([name for name in BARS if name in names])
+    try:
+        _measure([name for name in BARS if name in names])
+    except Unmeasured as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks import Unmeasured
+
 ROOT = Path(__file__).parent.parent
 
 
-class CommandFailed(Exception):
+class CommandFailed(Unmeasured):
     """A command failed; the message shows what it printed."""
 
 

@@ -6,12 +6,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks import Unmeasured
+
 Address = tuple[str, int]
 
 _RECEIVE = 1 << 18
 
 
-class BadAnswer(Exception):
+class BadAnswer(Unmeasured):
     """The server closed the connection or sent what this client does not read."""
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection as Pipe
 
+from benchmarks import Unmeasured
 from benchmarks.http import Address, Answer, BadAnswer, Connection
 
 # No server is given longer than this for a small request.
@@ -21,11 +22,11 @@ _PATIENCE = 30.0
 Until = Callable[[int], bool]
 
 
-class LoadStalled(Exception):
+class LoadStalled(Unmeasured):
     """The server stopped answering."""
 
 
-class RequestsFailed(Exception):
+class RequestsFailed(Unmeasured):
     """Some answers were not 200: the rate of the others says nothing."""
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import Unmeasured, processes
 from benchmarks.commands import ROOT, environment
 from benchmarks.http import Address, Answer, BadAnswer, ask
 
@@ -20,7 +20,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 45.0
 
 
-class ServerFailed(Exception):
+class ServerFailed(Unmeasured):
     """A server did not start or ended on its own; the message shows its log."""
 
 

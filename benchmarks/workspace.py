@@ -17,9 +17,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks import specimens
+from benchmarks import Unmeasured, specimens
 from benchmarks.commands import ROOT, foretell, run
-from benchmarks.http import ask, post
+from benchmarks.http import post
 from benchmarks.servers import Server, running
 from benchmarks.specimens import SPECIMENS, TARGET, Specimen
 
@@ -29,7 +29,7 @@ _CHECKED_ROWS = 20
 _SEED = 11
 
 
-class WrongAnswer(Exception):
+class WrongAnswer(Unmeasured):
     """A server's predictions are not the model's: its speed is worth nothing."""
 
 
@@ -126,10 +126,10 @@ class Workspace:
 
     def _warm(self, server: Server) -> None:
         for name in SPECIMENS:
-            requests = self.requests(server, name)
-            server.first(requests[0])
-            for row, request in enumerate(requests[:_CHECKED_ROWS]):
-                self.check(name, row, ask(server.address, request).body)
+            requests = self.requests(server, name)[:_CHECKED_ROWS]
+            for row, request in enumerate(requests):
+                # Several times, for a server's workers are not ready all at once.
+                self.check(name, row, server.first(request).body)
 
     def check(self, specimen: str, row: int, body: bytes) -> None:
         """Hold an answer against LightGBM's own. Raises WrongAnswer."""
@@ -187,7 +187,7 @@ def _keep_answers(workspace: Workspace) -> None:
     with workspace.foretell() as server:
         for name in SPECIMENS:
             request = workspace.requests(server, name)[0]
-            body = ask(server.address, request).body
+            body = server.first(request).body
             (answers / f"{name}.json").write_bytes(body)
 
 
