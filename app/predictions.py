@@ -107,7 +107,8 @@ def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -
 def _arguments(query: str) -> PredictionArguments:
     # Clients repeat themselves: the same few query strings come again and again.
     # The names are bytes of UTF-8, which WSGI hands over as Latin-1.
-    given = parse_qs(query.encode("latin-1").decode(), keep_blank_values=True)
+    text = query.encode("latin-1").decode(errors="replace")
+    given = parse_qs(text, keep_blank_values=True)
     return read_arguments(given)
 
 

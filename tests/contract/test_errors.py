@@ -316,6 +316,18 @@ def test_refused_query(predict, query, message):
     assert refusal(predict("churn", CSV, query=query), 422) == message
 
 
+def test_query_that_is_not_utf8(client, predict, site):
+    header = {"Authorization": f"Bearer {site.tokens['ann@example.com']}"}
+    for query in ("w\xe4=1", "w%E4=1"):
+        answer = client.post(
+            f"/api/v2/deployments/{site.deployments['churn']}/predictions",
+            data=CSV,
+            headers=header,
+            environ_overrides={"QUERY_STRING": query},
+        )
+        assert refusal(answer, 422) == "'w\ufffd': w\ufffd is not allowed key"
+
+
 @pytest.mark.parametrize("given", ["", "tomorrow", "2020-13-01T00:00:00Z"])
 def test_malformed_date(predict, given):
     for name in ("forecastPoint", "predictionsStartDate", "predictionsEndDate"):
@@ -502,12 +514,11 @@ def test_request_over_its_time(serve):
     assert refusal(answer, 504) == expected
 
 
-def test_model_that_cannot_be_loaded(serve, site, specimens, tmp_path):
+def test_model_that_is_no_bundle(serve, tmp_path):
     predict = serve()
     predict.services.models._path = lambda model_id: tmp_path
     answer = predict("churn", CSV)
-    expected = "The deployment's model cannot be loaded"
-    assert refusal(answer, 503) == expected
+    assert refusal(answer, 503) == "The deployment's model cannot be loaded"
 
 
 def test_documented_texts_are_quoted_exactly():
