@@ -35,7 +35,7 @@ from app.errors import (
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.services import Services, now
-from app.store.errors import InvalidId, UnknownDeployment
+from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
 from app.store.records import Deployment, User, check_id
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
@@ -162,7 +162,7 @@ def _model(
     is_cached = model_id in services.models
     try:
         served = services.models.get(model_id)
-    except (ModelFileRejected, BundleRejected, OSError) as error:
+    except (ModelFileRejected, BundleRejected, UnknownModel, OSError) as error:
         raise ModelUnavailable from error
     record.model = served.model.id
     return served, is_cached

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.store.bundles import Bundles
+
 CSV = (
     b"tenure,monthly charge,contract,region,plan,senior\n"
     b"12,70.5,One year,01,2,True\n"
@@ -517,6 +519,13 @@ def test_request_over_its_time(serve):
 def test_model_that_is_no_bundle(serve, tmp_path):
     predict = serve()
     predict.services.models._path = lambda model_id: tmp_path
+    answer = predict("churn", CSV)
+    assert refusal(answer, 503) == "The deployment's model cannot be loaded"
+
+
+def test_model_whose_bundle_is_gone(serve, tmp_path):
+    predict = serve()
+    predict.services.models._path = Bundles(tmp_path).path
     answer = predict("churn", CSV)
     assert refusal(answer, 503) == "The deployment's model cannot be loaded"
 
