@@ -37,11 +37,11 @@ def migrate(database: Database) -> None:
     All of it happens in one transaction, and in one process at a time.
     Raises SchemaTooNew and StoreUnavailable.
     """
-    if database.file is not None:
-        with _locked(database.file.parent):
-            _prepare_file(database.file)
-            _upgrade(database)
-    else:
+    if database.file is None:
+        _upgrade(database)
+        return
+    with _locked(database.file.parent):
+        _prepare_file(database.file)
         _upgrade(database)
 
 
@@ -78,7 +78,10 @@ def _version(connection: Connection) -> str | None:
 def _locked(folder: Path) -> Iterator[None]:
     # Switching to WAL is refused at once, without waiting, while another process
     # is at the file; so they come here one after the other.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise unavailable(error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -87,16 +90,22 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _prepare_file(file: Path) -> None:
-    # SQLite gives the files beside it the same permissions. An existing file is not
-    # opened for that: closing it would drop the locks that this process holds on it.
-    if file.exists():
-        file.chmod(stat.S_IMODE(file.stat().st_mode) & ~stat.S_IRWXO)
-    else:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
+        _close_to_the_world(file)
         with closing(sqlite3.connect(file)) as connection:
             # Readers do not wait for the writer, nor the writer for them. The file
             # remembers it.
             connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise unavailable(error) from error
+
+
+def _close_to_the_world(file: Path) -> None:
+    # SQLite gives the files beside it the same permissions. An existing file is not
+    # opened for that: closing it would drop the locks that this process holds on it.
+    if not file.exists():
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        return
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & stat.S_IRWXO:
+        file.chmod(mode & ~stat.S_IRWXO)

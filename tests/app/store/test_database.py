@@ -81,6 +81,15 @@ def test_file_that_is_no_database_is_said(tmp_path, verb):
     store.dispose()
 
 
+def test_place_without_a_folder_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    database = f"sqlite:///{tmp_path / 'absent' / 'foretell.db'}"
+    with pytest.raises(StoreUnavailable, match="No such file or directory"):
+        Store(database, tmp_path).migrate()
+    with pytest.raises(StoreUnavailable, match="state folder cannot be made"):
+        Store(database, tmp_path / "file" / "home").migrate()
+
+
 def test_unreachable_server_is_said_without_the_password(tmp_path):
     database = Database(f"postgresql://ann:sesame@/foretell?host={tmp_path}")
     with pytest.raises(StoreUnavailable, match="connection to server") as caught:

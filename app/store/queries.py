@@ -1,0 +1,208 @@
+"""Records from rows and back, inside a transaction that the caller holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from app.store.errors import (
+    AmbiguousToken,
+    UnknownDeployment,
+    UnknownModel,
+    UnknownToken,
+    UnknownUser,
+)
+from app.store.records import (
+    Deployment,
+    DeploymentSettings,
+    StoredModel,
+    Token,
+    User,
+)
+from app.store.tables import deployments, generation, models, tokens, users
+
+Record = User | Token | StoredModel | Deployment
+
+_TABLES: dict[type[Record], Table] = {
+    User: users,
+    Token: tokens,
+    StoredModel: models,
+    Deployment: deployments,
+}
+
+# A token is named by the beginning of its id, as a commit is.
+_TOKEN_BEGINNING = re.compile(r"[0-9a-f]{6,24}")
+
+# PostgreSQL keeps no NUL, and neither database half a surrogate pair.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases can keep the text."""
+    return _UNSTORABLE.search(text) is None
+
+
+def raise_generation(connection: Connection) -> None:
+    """Begin a change.
+
+    The first statement of every change: PostgreSQL locks the row until the commit, so
+    changes follow one another there too, and what is looked up next stays true.
+    """
+    connection.execute(update(generation).values(number=generation.c.number + 1))
+
+
+def read_generation(connection: Connection) -> int:
+    """The number of changes so far."""
+    return int(connection.execute(select(generation.c.number)).scalar_one())
+
+
+def add(connection: Connection, record: Record) -> None:
+    """Insert a record."""
+    table = _TABLES[type(record)]
+    connection.execute(insert(table).values(_values(table, record)))
+
+
+def save(connection: Connection, record: Token | Deployment) -> None:
+    """Write a record over the one with its id."""
+    table = _TABLES[type(record)]
+    connection.execute(
+        update(table).where(table.c.id == record.id).values(_values(table, record))
+    )
+
+
+def delete(connection: Connection, record: Deployment) -> None:
+    """Remove a record."""
+    table = _TABLES[type(record)]
+    connection.execute(table.delete().where(table.c.id == record.id))
+
+
+def all_users(connection: Connection) -> list[User]:
+    """Oldest first."""
+    return [User(*row) for row in _rows(connection, users)]
+
+
+def find_user(connection: Connection, name: str) -> User | None:
+    """By name."""
+    row = _row(connection, users.c.name, name)
+    return None if row is None else User(*row)
+
+
+def get_user(connection: Connection, name: str) -> User:
+    """By name; raises UnknownUser."""
+    user = find_user(connection, name)
+    if user is None:
+        raise UnknownUser(name)
+    return user
+
+
+def all_tokens(connection: Connection) -> list[Token]:
+    """Revoked and expired ones too, oldest first."""
+    return [Token(*row) for row in _rows(connection, tokens)]
+
+
+def live_tokens(connection: Connection, now: datetime) -> list[Token]:
+    """Neither revoked nor expired, oldest first."""
+    live = tokens.c.revoked_at.is_(None) & or_(
+        tokens.c.expires_at.is_(None), tokens.c.expires_at > now
+    )
+    return [Token(*row) for row in _rows(connection, tokens, live)]
+
+
+def get_token(connection: Connection, beginning: str) -> Token:
+    """By the beginning of its id; raises UnknownToken and AmbiguousToken."""
+    if not _TOKEN_BEGINNING.fullmatch(beginning):
+        raise UnknownToken(beginning)
+    rows = _rows(connection, tokens, tokens.c.id.startswith(beginning))
+    if not rows:
+        raise UnknownToken(beginning)
+    if len(rows) > 1:
+        raise AmbiguousToken(beginning)
+    return Token(*rows[0])
+
+
+def all_models(connection: Connection) -> list[StoredModel]:
+    """Oldest first."""
+    return [StoredModel(*row) for row in _rows(connection, models)]
+
+
+def find_model(connection: Connection, model_id: str) -> StoredModel | None:
+    """By id."""
+    row = _row(connection, models.c.id, model_id)
+    return None if row is None else StoredModel(*row)
+
+
+def check_model(connection: Connection, model_id: str | None) -> None:
+    """Raises UnknownModel; None stands for no model and is right."""
+    if model_id is not None and find_model(connection, model_id) is None:
+        raise UnknownModel(model_id)
+
+
+def all_deployments(connection: Connection) -> list[Deployment]:
+    """Oldest first."""
+    return [_deployment(row) for row in _rows(connection, deployments)]
+
+
+def find_deployment(connection: Connection, deployment_id: str) -> Deployment | None:
+    """By id."""
+    row = _row(connection, deployments.c.id, deployment_id)
+    return None if row is None else _deployment(row)
+
+
+def get_deployment(connection: Connection, deployment_id: str) -> Deployment:
+    """By id; raises UnknownDeployment."""
+    deployment = find_deployment(connection, deployment_id)
+    if deployment is None:
+        raise UnknownDeployment(deployment_id)
+    return deployment
+
+
+def _rows(
+    connection: Connection, table: Table, *conditions: ColumnElement[bool]
+) -> Sequence[Sequence[Any]]:
+    return connection.execute(
+        select(table).where(*conditions).order_by(table.c.created_at, table.c.id)
+    ).all()
+
+
+def _row(
+    connection: Connection, column: Column[Any], value: str
+) -> Sequence[Any] | None:
+    # Databases refuse even to look for what they cannot keep.
+    if not is_storable(value):
+        return None
+    return connection.execute(select(column.table).where(column == value)).one_or_none()
+
+
+def _values(table: Table, record: Record) -> dict[str, Any]:
+    values = {column.name: getattr(record, column.name) for column in table.columns}
+    if isinstance(record, Deployment):
+        values["settings"] = record.settings.to_json()
+    return values
+
+
+def _deployment(row: Sequence[Any]) -> Deployment:
+    id, label, owner_id, model_id, threshold, enabled, settings, created, updated = row
+    return Deployment(
+        id=id,
+        label=label,
+        owner_id=owner_id,
+        model_id=model_id,
+        threshold=threshold,
+        enabled=enabled,
+        settings=DeploymentSettings.from_json(settings),
+        created_at=created,
+        updated_at=updated,
+    )
