@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.commands import bundles, deployments, server
+from app.commands.package import package
 from app.commands.score import score
 from app.commands.users import token, user
 
@@ -81,6 +82,7 @@ def cli() -> None:
 
 
 for verb in (
+    package,
     bundles.validate,
     deployments.deploy,
     deployments.list_deployments,

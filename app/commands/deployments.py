@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -223,10 +224,21 @@ def prediction_urls(bind: str, deployment_id: str) -> dict[str, str]:
 
 def _print_deployment(facts: dict[str, Any]) -> None:
     first = ("id", "label", "enabled", "owner", "threshold", "created_at", "updated_at")
-    print_facts({name.replace("_at", ""): facts[name] for name in first})
-    print_facts(facts["urls"], "URLs")
-    print_facts(facts["settings"], "Settings")
     model = facts["model"]
+    shown = {name.replace("_at", ""): facts[name] for name in first}
+    if facts["threshold"] is None and facts["task"] == "binary" and model is not None:
+        shown["threshold"] = f"{model['threshold']} (the model's)"
+    print_facts(shown)
+    print_facts(facts["urls"], "URLs")
+    # As `update --set` takes them.
+    settings = facts["settings"].items()
+    print_facts(
+        {
+            key: json.dumps(each) if isinstance(each, bool) else each
+            for key, each in settings
+        },
+        "Settings",
+    )
     if model is None:
         kind = "scored elsewhere" if facts["external"] else facts["model_id"]
         print_facts({"model": kind}, "Model")

@@ -15,6 +15,7 @@ from app.commands.state import opened_state
 from app.errors import AppError
 
 if TYPE_CHECKING:
+    from app.config import Config
     from app.doctor import Finding
 
 
@@ -30,20 +31,31 @@ def serve() -> None:
     """
     # What is wrong with the settings or the database is said here, in one sentence.
     with opened_state() as state:
-        home = state.config.home
+        places = _places(state.config)
     file = server_config()
-    # gunicorn puts the folder that it runs in before all others where modules are
-    # looked for: it must not be one where somebody else's `app` could lie.
-    os.environ["FORETELL_HOME"] = str(home)
-    sys.stdout.flush()
-    os.execv(
+    # gunicorn looks for modules in the folder that it starts in before all others:
+    # there must be no other `app` in it.
+    os.chdir(file.parent)
+    gunicorn = [sys.executable, "-P", "-m", "gunicorn", "--config", str(file)]
+    os.execve(
         sys.executable,
-        [
-            *(sys.executable, "-P", "-m", "gunicorn"),
-            *("--config", str(file), "--chdir", str(file.parent)),
-            "app.factory:create_app()",
-        ],
+        [*gunicorn, "app.factory:create_app()"],
+        {**os.environ, **places},
     )
+
+
+def _places(config: Config) -> dict[str, str]:
+    """The settings that name places, as they are to be read in any folder."""
+    from app.store.database import Database
+
+    places = {"FORETELL_HOME": str(config.home)}
+    database = Database(config.database_url).file
+    if database is not None:
+        places["FORETELL_DATABASE_URL"] = f"sqlite:///{database}"
+    if config.bind.startswith("unix:"):
+        socket = Path(config.bind.removeprefix("unix:")).absolute()
+        places["FORETELL_BIND"] = f"unix:{socket}"
+    return places
 
 
 def server_config() -> Path:

@@ -1,0 +1,156 @@
+"""`foretell package`: a model file and its training data become a bundle."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.commands.printing import json_option, print_facts, print_json, printable
+
+if TYPE_CHECKING:
+    from app.package import PackageReport
+
+_FILE = click.Path(path_type=Path)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    # As in a line of CSV: quotes around a name that has a comma.
+    try:
+        return tuple(next(csv.reader([text], strict=True), ()))
+    except csv.Error as error:
+        raise click.BadParameter(f"{text!r} is no list a,b,c: {error}.") from None
+
+
+@click.command()
+@click.argument("model", type=_FILE)
+@click.option(
+    "--data",
+    required=True,
+    type=_FILE,
+    metavar="FILE",
+    help="What the model was trained on, with the target: .csv or .parquet.",
+)
+@click.option("--target", required=True, metavar="COLUMN", help="What is predicted.")
+@click.option(
+    "--task",
+    type=click.Choice(["binary", "regression", "multiclass"]),
+    help="[what the model file says]",
+)
+@click.option(
+    "--positive-class", metavar="X", help="Binary: the class predicted.  [the second]"
+)
+@click.option(
+    "--holdout",
+    type=_FILE,
+    metavar="FILE",
+    help="Rows that the model was not trained on, for bounds, metrics and impact.",
+)
+@click.option(
+    "--holdout-fraction",
+    type=float,
+    metavar="F",
+    help="Instead of such a file: the share of the data taken.  [0.2]",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="T",
+    help="Binary: positive above this probability.",
+)
+@click.option("--name", help="What people call the model.  [the file's name]")
+@click.option(
+    "--labels",
+    type=_names,
+    metavar="a,b,c",
+    help="Class names in the model's order.  [the file's, else the sorted values]",
+)
+@click.option(
+    "--categorical",
+    type=_names,
+    metavar="a,b,c",
+    help="LightGBM: the category columns, in the training frame's order.",
+)
+@click.option(
+    "--features",
+    type=_names,
+    metavar="a,b,c",
+    help="The columns that the model takes, in its order.  [as the file says]",
+)
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="ONNX: the output that holds probabilities or values.",
+)
+@click.option(
+    "--reference-rows",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Rows of the data that the bundle keeps.",
+)
+@click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder to make.")
+@click.option("--tar", type=_FILE, metavar="FILE", help="Also write a .tar of it.")
+@json_option
+def package(as_json: bool, holdout_fraction: float | None, **given: Any) -> None:
+    """Make a bundle of MODEL and its training data.
+
+    MODEL is a LightGBM text model or an ONNX graph. What the bundle holds is in
+    docs/bundle.md.
+    """
+    from app.config import Config
+    from app.package import PackageOptions
+    from app.package import package as make
+
+    if holdout_fraction is not None:
+        if given["holdout"] is not None:
+            raise click.UsageError("Give --holdout or --holdout-fraction, not both.")
+        given["holdout_fraction"] = holdout_fraction
+    report = make(PackageOptions(**given), Config.from_environment())
+    for warning in report.warnings:
+        click.echo(f"Warning: {printable(warning)}", err=True)
+    facts = _facts(report)
+    if as_json:
+        print_json(facts)
+    else:
+        facts |= {
+            f"holdout {name}": each for name, each in facts.pop("metrics").items()
+        }
+        del facts["warnings"]
+        print_facts({name.replace("_", " "): each for name, each in facts.items()})
+
+
+def _facts(report: PackageReport) -> dict[str, Any]:
+    model = report.model
+    return {
+        "model_id": model.id,
+        "name": model.name,
+        "format": model.format,
+        "task": model.task,
+        "target": model.target,
+        "labels": list(model.labels),
+        "positive_label": model.positive_label,
+        "features": len(model.features),
+        "training_rows": report.training_rows,
+        "holdout_rows": report.holdout_rows,
+        "golden_rows": report.golden_rows,
+        "reference_rows": report.reference_rows,
+        "metrics": dict(report.metrics),
+        "warnings": list(report.warnings),
+        "bundle": str(report.folder),
+        "tar": report.tar and str(report.tar),
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    del facts["warnings"]
+    metrics = facts.pop("metrics")
+    shown = {name.replace("_", " "): value for name, value in facts.items()}
+    for name, value in metrics.items():
+        shown[f"holdout {name}"] = None if value is None else f"{value:.4g}"
+    print_facts(shown)
