@@ -266,7 +266,8 @@ def test_prediction_warning(predict, value):
         assert list(row) == [
             *("predictionValues", "isOutlierPrediction", "rowId", "prediction")
         ]
-        assert row["isOutlierPrediction"] is not (100 <= row["prediction"] <= 500)
+        assert row["isOutlierPrediction"] is not (100 <= row["prediction"] <= 1000)
+    assert [row["isOutlierPrediction"] for row in answered] == [False, True]
     header, *lines = table(predict("price", CSV, query=query, headers=AS_CSV))
     assert header == ["price_PREDICTION", "IS_OUTLIER_PREDICTION"]
     assert [line[1] for line in lines] == [
