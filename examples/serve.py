@@ -44,9 +44,12 @@ def main() -> int:
     # The terminal sends an interrupt to the server as well, which ends by itself.
     signal.signal(signal.SIGINT, lambda *_: None)
     url = f"http://{config.bind}"
-    if _wait_until_ready(url, server):
-        print(_curl_lines(url, folder, deployments, token["secret"]), flush=True)
-    return server.wait()
+    try:
+        if _wait_until_ready(url, server):
+            print(_curl_lines(url, folder, deployments, token["token"]), flush=True)
+        return server.wait()
+    finally:
+        server.terminate()
 
 
 _COMMAND = [str(Path(sys.executable).with_name("foretell"))]

@@ -37,11 +37,7 @@ def serve() -> None:
     # there must be no other `app` in it.
     os.chdir(file.parent)
     gunicorn = [sys.executable, "-P", "-m", "gunicorn", "--config", str(file)]
-    os.execve(
-        sys.executable,
-        [*gunicorn, "app.factory:create_app()"],
-        {**os.environ, **places},
-    )
+    os.execve(sys.executable, gunicorn, {**os.environ, **places})
 
 
 def _places(config: Config) -> dict[str, str]:
