@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, NoReturn
@@ -57,6 +57,7 @@ def read_rows(
     decoder: Decoder,
     *,
     passthrough: tuple[str, ...] | Literal["all"] = (),
+    association_id: str | None = None,
     limits: Config,
     refuse_unknown: bool = False,
     refuse_invalid: bool = True,
@@ -64,6 +65,7 @@ def read_rows(
     """Decode a request's body for one model; yields one chunk at least.
 
     passthrough: names of columns whose raw values are wanted.
+    association_id: a column whose raw values are wanted as well, if it is there.
 
     Raises, when the first chunk is asked for, what is wrong with the body as a whole
     and its header: UnsupportedMediaType, BodyUnreadable, NoDataToPredict,
@@ -72,7 +74,9 @@ def read_rows(
     column is in none of the records of a large JSON body is known at the end only.
     """
     kind, data = unwrap(body, content_type or "")
-    request = _Request(decoder, passthrough, limits, refuse_unknown, refuse_invalid)
+    request = _Request(
+        decoder, passthrough, association_id, limits, refuse_unknown, refuse_invalid
+    )
     yield from (_read_csv if kind == "csv" else _read_json)(data, request)
 
 
@@ -82,6 +86,7 @@ class _Request:
 
     decoder: Decoder
     passthrough: tuple[str, ...] | Literal["all"]
+    association_id: str | None
     limits: Config
     refuse_unknown: bool
     refuse_invalid: bool
@@ -99,9 +104,14 @@ class _Request:
                 )
         self.decoder.check_columns(names)
 
-    def passed_through(self, names: Iterable[str]) -> tuple[str, ...]:
+    def passed_through(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the names of the columns to pass through, given those of the data."""
-        return tuple(names) if self.passthrough == "all" else self.passthrough
+        if self.passthrough == "all":
+            return tuple(names)
+        own = self.association_id
+        if own is None or own not in names or own in self.passthrough:
+            return self.passthrough
+        return (own, *self.passthrough)
 
     def records_chunk(
         self,
@@ -348,12 +358,14 @@ def _read_json(data: bytes, request: _Request) -> Iterator[Chunk]:
         is_complete = True
     most = max(1, _CHUNK_CELLS // max(1, len(request.decoder.features)))
     first_row = 0
+    passed: tuple[str, ...] | None = None
     for records in _json_pieces(data):
         _add_names(names, records, request.limits)
         _check_size(first_row + len(records), "rows", request.limits.max_rows)
         if is_complete and records:
             request.check_columns(names)
-        passed = request.passed_through(names)
+        if passed is None:
+            passed = request.passed_through(names)
         for start in range(0, len(records), most):
             part = records[start : start + most]
             yield request.records_chunk(part, first_row, passed)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from flask import Response, request
@@ -29,6 +29,7 @@ from app.errors import (
     ExplanationsUnavailable,
     ModelUnavailable,
     NotAcceptable,
+    NotReady,
     NotTimeSeries,
     SlowClient,
 )
@@ -97,6 +98,8 @@ def predict(deployment_id: str) -> Response:
 
 
 def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -> User:
+    if not services.has_read_store:
+        raise NotReady
     header = environ.get("HTTP_AUTHORIZATION")
     user = authenticate(header, services.snapshot, now())
     record.user = user.id
@@ -227,7 +230,8 @@ def _chunks(
         body,
         content_type,
         served.decoder,
-        passthrough=_passthrough(arguments, settings.association_id),
+        passthrough=arguments.passthrough,
+        association_id=settings.association_id,
         limits=services.config,
         refuse_unknown=settings.unknown_categories == "error",
         refuse_invalid=settings.invalid_numbers == "error",
@@ -235,15 +239,6 @@ def _chunks(
     for chunk in chunks:
         record.rows = chunk.first_row + len(chunk.columns)
         yield chunk
-
-
-def _passthrough(
-    arguments: PredictionArguments, association_id: str | None
-) -> tuple[str, ...] | Literal["all"]:
-    wanted = arguments.passthrough
-    if wanted == "all" or association_id is None or association_id in wanted:
-        return wanted
-    return (association_id, *wanted)
 
 
 def _rules(

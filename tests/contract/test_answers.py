@@ -439,3 +439,12 @@ def test_health(client, services):
     answer = client.get("/readyz")
     assert answer.status_code == (200 if services.is_ready else 503)
     assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+def test_data_without_the_association_id_is_scored_all_the_same(predict, accept):
+    marked = predict.deploy("price", association_id="note")
+    body = "tenure,monthly charge,contract,region,plan,senior\n1,2,One year,1,1,true\n"
+    answer = predict(marked, body, headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert "note" not in answer.text
