@@ -59,13 +59,13 @@ class Golden:
     @classmethod
     def read(cls, folder: Path) -> Golden:
         """Read what `write` wrote. Raises ValueError if it is anything else."""
-        content = json.loads((folder / GOLDEN).read_bytes())
         try:
+            content = json.loads((folder / GOLDEN).read_bytes())
             values, raw = (
                 np.array(content[key], np.float64) for key in ("values", "raw")
             )
             rows = [dict(row) for row in content["rows"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(f"{GOLDEN} does not hold golden rows") from error
         if not rows or values.ndim != 2 or not len(rows) == len(values) == len(raw):
             raise ValueError(f"{GOLDEN} does not hold an answer for each of its rows")

@@ -191,12 +191,12 @@ def _card(
     column: the target.
     """
     task = file.task(options.task)
-    labels, notes = _labels(options, file, task, column)
     features = file.features(
         table.drop_columns(options.target),
         names=options.features,
         categorical=options.categorical,
     )
+    labels, notes = _labels(options, file, task, column)
     names = ("foretell", file.library)
     model = Model(
         id="",

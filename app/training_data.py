@@ -37,7 +37,7 @@ def read_table(path: Path) -> pa.Table:
     Returns columns of strings, float64, integers or booleans; those of a CSV file are
     strings, as they stand there.
 
-    Raises TrainingDataRejected, and what `app.decode.read_rows` raises.
+    Raises TrainingDataRejected and OSError.
     """
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
@@ -51,9 +51,13 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    chunks = read_rows(
-        path.read_bytes(), "text/csv", Decoder(()), passthrough="all", limits=_LIMITS
-    )
+    body = path.read_bytes()
+    try:
+        chunks = list(
+            read_rows(body, "text/csv", Decoder(()), passthrough="all", limits=_LIMITS)
+        )
+    except AppError as error:
+        raise TrainingDataRejected(f"{path.name}: {error}") from error
     tables = [
         pa.table(
             {
