@@ -1,4 +1,4 @@
-"""The verbs of the store: who may do what with which deployment."""
+"""The verbs: users, tokens, models and deployments in one database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Store:
-    """Users, tokens, models and deployments in one database.
+    """What outlives the processes; they all see the same.
 
     Nothing is opened before the first verb, so a store may be made before a fork.
     Every verb is one transaction, and every change raises the generation in it.
