@@ -76,6 +76,13 @@ class Overloaded(AppError):
         super().__init__("The server is busy; try again shortly")
 
 
+class NotReady(AppError):
+    """The database could not be read yet: nobody's token is known."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is not ready")
+
+
 class ModelUnavailable(AppError):
     """The deployment's model cannot be loaded on this server."""
 

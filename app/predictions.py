@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -16,12 +16,13 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.access_log import RequestRecord
+from app.answering import Answering, Writer
 from app.auth import authenticate
 from app.body import read_body
 from app.bulk import in_turn
 from app.context import current_record, current_services
-from app.decode import Chunk, read_rows
-from app.encode import Answer, CsvWriter, JsonWriter
+from app.decode import Chunk
+from app.encode import CsvWriter, JsonWriter
 from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
@@ -34,7 +35,6 @@ from app.errors import (
     SlowClient,
 )
 from app.model_cache import ServedModel
-from app.scoring import Rules, outlier_bounds, score
 from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
 from app.store.records import Deployment, User, check_id
@@ -45,8 +45,6 @@ from schemas.errors import data_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-Writer = JsonWriter | CsvWriter
 
 # Smaller answers grow, or gain nothing worth the time, when compressed.
 _COMPRESS_FROM = 1400
@@ -79,15 +77,19 @@ def predict(deployment_id: str) -> Response:
         record.received = len(body)
         record.stage("read")
 
-        content_type = environ.get("CONTENT_TYPE")
-        chunks = _chunks(
-            services, deployment, served, arguments, content_type, body, record
+        answering = Answering(
+            served,
+            deployment.settings,
+            deployment.threshold,
+            arguments.passthrough,
+            arguments.decimals,
+            arguments.prediction_warning,
         )
+        content_type = environ.get("CONTENT_TYPE")
+        chunks = _counted(answering.read(body, content_type, services.config), record)
         first = next(chunks)
         record.stage("decode")
-        rules = _rules(deployment, served, arguments)
-        writer = kind(_shape(deployment, served, arguments, rules, first))
-        work = partial(_answer, served, rules, writer)
+        writer, work = answering.begin(kind, first)
         each = services.bulk.map if is_bulk else in_turn
         parts = [writer.head]
         for rows in each(work, chain([first], chunks), deadline):
@@ -216,69 +218,10 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
             connection.settimeout(None)
 
 
-def _chunks(
-    services: Services,
-    deployment: Deployment,
-    served: ServedModel,
-    arguments: PredictionArguments,
-    content_type: str | None,
-    body: bytes,
-    record: RequestRecord,
-) -> Iterator[Chunk]:
-    settings = deployment.settings
-    chunks = read_rows(
-        body,
-        content_type,
-        served.decoder,
-        passthrough=arguments.passthrough,
-        association_id=settings.association_id,
-        limits=services.config,
-        refuse_unknown=settings.unknown_categories == "error",
-        refuse_invalid=settings.invalid_numbers == "error",
-    )
+def _counted(chunks: Iterator[Chunk], record: RequestRecord) -> Iterator[Chunk]:
     for chunk in chunks:
         record.rows = chunk.first_row + len(chunk.columns)
         yield chunk
-
-
-def _rules(
-    deployment: Deployment, served: ServedModel, arguments: PredictionArguments
-) -> Rules:
-    bounds = None
-    settings = deployment.settings
-    if arguments.prediction_warning and settings.prediction_warning:
-        bounds = outlier_bounds(
-            served.model,
-            settings.prediction_warning_lower,
-            settings.prediction_warning_upper,
-        )
-    threshold = deployment.threshold
-    return Rules(served.model.threshold if threshold is None else threshold, bounds)
-
-
-def _shape(
-    deployment: Deployment,
-    served: ServedModel,
-    arguments: PredictionArguments,
-    rules: Rules,
-    first: Chunk,
-) -> Answer:
-    settings = deployment.settings
-    return Answer(
-        served.model,
-        threshold=rules.threshold,
-        decimals=arguments.decimals,
-        named_labels=settings.labels == "names",
-        with_outliers=rules.outlier_bounds is not None,
-        approval=settings.approval_status if settings.approval_workflow else None,
-        passthrough=tuple(first.passthrough),
-    )
-
-
-def _answer(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:
-    first_row = chunk.first_row
-    predictions = score(served.backend, chunk.columns, rules, first_row=first_row)
-    return writer.rows(predictions, first_row, chunk.passthrough)
 
 
 def _response(

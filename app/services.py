@@ -47,6 +47,11 @@ class Services:
         """Whether the deployed models are loaded and the worker is not stopping."""
         return self._loaded.is_set() and not self._is_stopping()
 
+    @property
+    def has_read_store(self) -> bool:
+        """Whether users, tokens and deployments are known."""
+        return self.snapshot is not _NOTHING
+
     def refresh(self) -> None:
         """Take up what changed in the store.
 
@@ -100,6 +105,8 @@ class Services:
         is_stopping: tells whether the worker has been asked to end.
         """
         self._is_stopping = is_stopping
+        # Before the worker takes its first request, whose token it has to know.
+        self._refresh_safely()
         threading.Thread(target=self._follow, name="refresh", daemon=True).start()
 
     def _follow(self) -> None:
@@ -119,7 +126,7 @@ class Services:
             log.exception("the store cannot be read")
 
     def _warm(self) -> None:
-        if self.snapshot is _NOTHING:
+        if not self.has_read_store:
             return
         for model_id in sorted(_models(self.snapshot.deployments)):
             if self.models.is_full:
