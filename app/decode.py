@@ -74,15 +74,15 @@ def read_rows(
     column is in none of the records of a large JSON body is known at the end only.
     """
     kind, data = unwrap(body, content_type or "")
-    request = _Request(
+    request = Wanted(
         decoder, passthrough, association_id, limits, refuse_unknown, refuse_invalid
     )
-    yield from (_read_csv if kind == "csv" else _read_json)(data, request)
+    yield from (read_csv if kind == "csv" else _read_json)(data, request)
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """What is wanted of the rows."""
+class Wanted:
+    """What is wanted of the rows; see `read_rows`."""
 
     decoder: Decoder
     passthrough: tuple[str, ...] | Literal["all"]
@@ -147,14 +147,18 @@ class _Request:
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _RECORD_PATTERN = (
     rb'(?:[^"\r\n]++|(?<![^,\r\n])' + _QUOTED + rb"(?:," + _QUOTED + rb")*+"
-    rb'|(?<=[^,\r\n])")*+'
+    rb'|(?<=[^,\r\n])"[^"\r\n]*+)*+'
 )
 _RECORD = re.compile(_RECORD_PATTERN)
 _RECORDS = re.compile(rb"(?:" + _RECORD_PATTERN + rb"(?:\r\n?|\n))*+")
 _CONTENT = re.compile(rb"[^\r\n]")
 
 
-def _read_csv(data: bytes, request: _Request) -> Iterator[Chunk]:
+def read_csv(data: bytes, request: Wanted) -> Iterator[Chunk]:
+    """Decode CSV, UTF-8 without a byte order mark; a file mapped into memory will do.
+
+    Raises what `read_rows` raises.
+    """
     names, start = _read_header(data, request.limits)
     # In a file of one column an empty line is a row.
     if start == len(data) or (len(names) > 1 and not _CONTENT.search(data, start)):
@@ -236,7 +240,7 @@ def _after(data: bytes, newline: int) -> int:
 
 
 def _read_small(
-    data: bytes, start: int, names: list[str], request: _Request
+    data: bytes, start: int, names: list[str], request: Wanted
 ) -> Iterator[Chunk]:
     _cut_quoted(data, start, len(data))
     records = []
@@ -251,7 +255,7 @@ def _read_small(
 
 
 def _read_large(
-    data: bytes, start: int, names: list[str], request: _Request
+    data: bytes, start: int, names: list[str], request: Wanted
 ) -> Iterator[Chunk]:
     passed = request.passed_through(names)
     has_quotes = data.find(b'"', start) >= 0
@@ -342,12 +346,23 @@ class _ArrowReader:
 
 
 # Rows in JSON: an array that is empty or begins with an object, or one object.
-_JSON_OPENING = re.compile(rb"[ \t\n\r]*+(?:(\[)[ \t\n\r]*+[{\]]|\{)")
+# Columns by name, or rows under a key, begin with an array or object in the object.
+_JSON_OPENING = re.compile(
+    rb"[ \t\n\r]*+(?:(\[)[ \t\n\r]*+[{\]]"
+    rb'|\{(?![ \t\n\r]*+"[^"\\]*+"[ \t\n\r]*+:[ \t\n\r]*+[\[{]))'
+)
 _JSON_CUT = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
+# What Python's reader takes and orjson does not: tokens that are not JSON, numbers
+# beyond a float, halves of surrogate pairs.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
+_BEYOND_ORJSON = re.compile(
+    rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{309}|" + _SURROGATE.pattern
+)
 _ROWS_EXPECTED = "an array of row objects is expected"
 
 
-def _read_json(data: bytes, request: _Request) -> Iterator[Chunk]:
+def _read_json(data: bytes, request: Wanted) -> Iterator[Chunk]:
     # In the order in which they first appear.
     names: dict[str, None] = {}
     is_complete = len(data) <= _CHUNK_BYTES
@@ -427,16 +442,47 @@ def _checked_rows(records: list[Any]) -> list[dict[str, Any]]:
 def _parse(text: bytes, offset: int) -> Any:
     """Parse JSON whose first byte is the body's byte `offset`.
 
-    Beyond JSON it takes NaN, Infinity and -Infinity, as many clients write them.
-    Raises DuplicateColumns if an object has a key twice, BodyUnreadable.
+    Beyond JSON it takes NaN, Infinity and -Infinity, as many clients write them, and
+    numbers too large for a float. Raises DuplicateColumns if an object has a key
+    twice, BodyUnreadable.
     """
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return _parse_with_care(text, offset)
-    if _has_each_key_once(text, value):
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if not _BEYOND_ORJSON.search(text):
+                raise
+            value = _parse_slowly(text)
+    except json.JSONDecodeError as error:
+        byte = offset + len(error.doc[: error.pos].encode())
+        raise BodyUnreadable(
+            f"The body is not valid JSON: {error.msg} at byte {byte}; {_ROWS_EXPECTED}"
+        ) from error
+    if not _has_each_key_once(text, value):
+        json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+    return value
+
+
+def _parse_slowly(text: bytes) -> Any:
+    # Python's reader calls back for each integer, which is worth it for few texts.
+    parse_int = _integer if _LONG_INTEGER.search(text) else None
+    try:
+        value = json.loads(text, parse_int=parse_int)
+        if _SURROGATE.search(text):
+            # Alone it is valid JSON, but no text that can be written again.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BodyUnreadable("The JSON body has a string that is no Unicode") from error
+    except RecursionError as error:
+        raise BodyUnreadable("The JSON body is nested too deeply") from error
+    return value
+
+
+def _integer(digits: str) -> int | float:
+    # As orjson reads it: a float beyond 64 bits.
+    if len(digits) <= 20 and -(2**63) <= (value := int(digits)) < 2**64:
         return value
-    return _parse_with_care(text, offset)
+    return float(digits)
 
 
 def _has_each_key_once(text: bytes, value: Any) -> bool:
@@ -457,34 +503,8 @@ def _has_each_key_once(text: bytes, value: Any) -> bool:
         return False
 
 
-def _parse_with_care(text: bytes, offset: int) -> Any:
-    decoded = text.decode()
-    try:
-        value = json.loads(decoded, object_pairs_hook=_object, parse_int=_integer)
-        # A lone surrogate is valid JSON, but no text that can be written again.
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        byte = offset + len(decoded[: error.pos].encode())
-        raise BodyUnreadable(
-            f"The body is not valid JSON: {error.msg} at byte {byte}; {_ROWS_EXPECTED}"
-        ) from error
-    except UnicodeEncodeError as error:
-        raise BodyUnreadable("The JSON body has a string that is no Unicode") from error
-    except RecursionError as error:
-        raise BodyUnreadable("The JSON body is nested too deeply") from error
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
     _refuse_repeated([name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _integer(digits: str) -> int | float:
-    # As orjson reads it: a float beyond 64 bits.
-    if len(digits) <= 20 and -(2**63) <= (value := int(digits)) < 2**64:
-        return value
-    return float(digits)
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -92,21 +92,20 @@ def score(
     config = Config.from_environment()
     with _found(model, config) as (folder, settings, threshold):
         # Imported after pyarrow has been told that there is no pandas.
+        from app.answering import Answering
         from app.model_cache import ModelCache
-        from app.offline import Job, score_file
+        from app.offline import score_file
 
         served = ModelCache(lambda _: folder, config.model_cache).get("")
-        job = Job(
-            source=file,
-            target=out,
-            served=served,
-            settings=settings,
-            threshold=threshold,
+        answering = Answering(
+            served,
+            settings,
+            threshold,
             passthrough=wanted,
             decimals=decimals,
             prediction_warning=prediction_warning,
         )
-        rows = score_file(job, config)
+        rows = score_file(answering, file, out, config)
     if as_json:
         print_json({"rows": rows, "out": str(out), "model_id": served.model.id})
     else:

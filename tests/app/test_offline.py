@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.answering import Answering
 from app.errors import (
     AppError,
     BodyUnreadable,
@@ -15,7 +16,7 @@ from app.errors import (
     PassthroughColumnsMissing,
 )
 from app.model_cache import ModelCache
-from app.offline import Job, OutputRefused, score_file
+from app.offline import OutputRefused, score_file
 from app.services import Services
 from app.store.records import DeploymentSettings
 from backends.features import DataError
@@ -42,8 +43,8 @@ def score(
         served = services.models.get(specimens[name].model.id)
         target = tmp_path / f"out{end}"
         settings = options.pop("settings", DeploymentSettings())
-        job = Job(source, target, served, settings, **options)
-        rows = score_file(job, services.config)
+        answering = Answering(served, settings, **options)
+        rows = score_file(answering, source, target, services.config)
         text = target.read_bytes().decode()
         assert end == ".json" or text.count("\n") == rows + 1
         return text
@@ -145,13 +146,13 @@ def test_memory_does_not_grow_with_the_file(
 ) -> None:
     specimen = specimens["onnx-price"]
     served = services.models.get(specimen.model.id)
-    job = Job(source, tmp_path / "out.csv", served, DeploymentSettings())
+    answering = Answering(served, DeploymentSettings())
     most: dict[int, int] = {}
     for times in (400, 4000):
         source.write_text(large(specimen.frame, times))
         before = anonymous_memory()
         with sampled(anonymous_memory) as samples:
-            score_file(job, services.config)
+            score_file(answering, source, tmp_path / "out.csv", services.config)
         most[times] = max(samples) - before
     assert source.stat().st_size > 40e6
     assert max(most.values()) < 40_000, most
@@ -242,9 +243,10 @@ def test_limits_of_requests_do_not_hold_for_files(
 ) -> None:
     specimens["churn"].frame.to_csv(source)
     served = services.models.get(specimens["churn"].model.id)
-    job = Job(source, tmp_path / "out.csv", served, DeploymentSettings())
+    answering = Answering(served, DeploymentSettings())
     config = replace(services.config, max_rows=1, max_body=1, request_seconds=1e-9)
-    assert score_file(job, config) == len(specimens["churn"].frame)
+    rows = score_file(answering, source, tmp_path / "out.csv", config)
+    assert rows == len(specimens["churn"].frame)
 
 
 @pytest.mark.parametrize("place", ["folder.csv", "rows.csv", "none/out.csv"])
@@ -255,9 +257,9 @@ def test_output_in_an_impossible_place_is_refused(
     before = source.read_bytes()
     (source.parent / "folder.csv").mkdir()
     served = ModelCache(lambda _: specimens["churn"].folder, 1).get("")
-    job = Job(source, source.parent / place, served, DeploymentSettings())
+    answering = Answering(served, DeploymentSettings())
     with pytest.raises((OutputRefused, FileNotFoundError)):
-        score_file(job, services.config)
+        score_file(answering, source, source.parent / place, services.config)
     assert source.read_bytes() == before
 
 

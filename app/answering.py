@@ -1,0 +1,108 @@
+"""What is done with rows for a deployment, whoever sends them: decode, score, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from app.config import Config
+from app.decode import Chunk, Wanted, read_csv, read_rows
+from app.encode import Answer, CsvWriter, JsonWriter
+from app.model_cache import ServedModel
+from app.scoring import Rules, outlier_bounds, score
+from app.store.records import DeploymentSettings
+
+Writer = JsonWriter | CsvWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A model with a deployment's settings and a request's wishes.
+
+    threshold: binary; None for the model's own.
+    passthrough: names of columns to copy into the answer, or "all".
+    decimals: most digits after the point.
+    prediction_warning: regression: flag predictions outside the bounds.
+    """
+
+    served: ServedModel
+    settings: DeploymentSettings
+    threshold: float | None = None
+    passthrough: tuple[str, ...] | Literal["all"] = ()
+    decimals: int = 10
+    prediction_warning: bool = False
+
+    def read(
+        self, body: bytes, content_type: str | None, limits: Config
+    ) -> Iterator[Chunk]:
+        """Decode the body of a request; see `read_rows`."""
+        settings = self.settings
+        return read_rows(
+            body,
+            content_type,
+            self.served.decoder,
+            passthrough=self.passthrough,
+            association_id=settings.association_id,
+            limits=limits,
+            refuse_unknown=settings.unknown_categories == "error",
+            refuse_invalid=settings.invalid_numbers == "error",
+        )
+
+    def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
+        """Decode a CSV file; see `read_csv`."""
+        settings = self.settings
+        wanted = Wanted(
+            self.served.decoder,
+            self.passthrough,
+            settings.association_id,
+            limits,
+            refuse_unknown=settings.unknown_categories == "error",
+            refuse_invalid=settings.invalid_numbers == "error",
+        )
+        return read_csv(data, wanted)
+
+    def begin(
+        self, kind: type[Writer], first: Chunk
+    ) -> tuple[Writer, Callable[[Chunk], bytes]]:
+        """The writer for rows like those of the first chunk, and what fills it.
+
+        The function scores a chunk and returns its rows as the writer writes them; it
+        may be called from many threads.
+        Raises OutputColumnsClash.
+        """
+        settings = self.settings
+        rules = self._rules()
+        writer = kind(
+            Answer(
+                self.served.model,
+                threshold=rules.threshold,
+                decimals=self.decimals,
+                named_labels=settings.labels == "names",
+                with_outliers=rules.outlier_bounds is not None,
+                approval=settings.approval_status
+                if settings.approval_workflow
+                else None,
+                passthrough=tuple(first.passthrough),
+            )
+        )
+        return writer, partial(_rows, self.served, rules, writer)
+
+    def _rules(self) -> Rules:
+        model, settings = self.served.model, self.settings
+        bounds = None
+        if self.prediction_warning and settings.prediction_warning:
+            bounds = outlier_bounds(
+                model,
+                settings.prediction_warning_lower,
+                settings.prediction_warning_upper,
+            )
+        threshold = model.threshold if self.threshold is None else self.threshold
+        return Rules(threshold, bounds)
+
+
+def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:
+    first_row = chunk.first_row
+    predictions = score(served.backend, chunk.columns, rules, first_row=first_row)
+    return writer.rows(predictions, first_row, chunk.passthrough)
