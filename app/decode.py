@@ -147,7 +147,7 @@ class Wanted:
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _RECORD_PATTERN = (
     rb'(?:[^"\r\n]++|(?<![^,\r\n])' + _QUOTED + rb"(?:," + _QUOTED + rb")*+"
-    rb'|(?<=[^,\r\n])"[^"\r\n]*+)*+'
+    rb'|(?<=[^,\r\n])"[^,\r\n]*+)*+'
 )
 _RECORD = re.compile(_RECORD_PATTERN)
 _RECORDS = re.compile(rb"(?:" + _RECORD_PATTERN + rb"(?:\r\n?|\n))*+")
@@ -213,8 +213,8 @@ def _blocks(data: bytes, start: int, has_quotes: bool) -> Iterator[tuple[int, in
     while start < len(data):
         end = find_cut(data, start, start + size)
         if end == start:
-            # A record longer than that; twice as much keeps the whole work linear.
-            size *= 2
+            # A record longer than that; by multiples the whole work stays linear.
+            size *= 4
             continue
         yield start, end
         start, size = end, _CHUNK_BYTES
@@ -416,7 +416,7 @@ def _json_pieces(data: bytes) -> Iterator[list[dict[str, Any]]]:
         try:
             records = _parse(b"[" + data[start : cut.start() + 1] + b"]", start - 1)
         except BodyUnreadable:
-            # Twice as much keeps the whole work linear.
+            # By multiples the whole work stays linear.
             size *= 2
             continue
         yield _checked_rows(records)
@@ -453,13 +453,15 @@ def _parse(text: bytes, offset: int) -> Any:
             if not _BEYOND_ORJSON.search(text):
                 raise
             value = _parse_slowly(text)
+        if not _has_each_key_once(text, value):
+            json.loads(text, object_pairs_hook=_refuse_repeated_keys)
     except json.JSONDecodeError as error:
         byte = offset + len(error.doc[: error.pos].encode())
         raise BodyUnreadable(
             f"The body is not valid JSON: {error.msg} at byte {byte}; {_ROWS_EXPECTED}"
         ) from error
-    if not _has_each_key_once(text, value):
-        json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+    except RecursionError as error:
+        raise BodyUnreadable("The JSON body is nested too deeply") from error
     return value
 
 
@@ -473,8 +475,6 @@ def _parse_slowly(text: bytes) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BodyUnreadable("The JSON body has a string that is no Unicode") from error
-    except RecursionError as error:
-        raise BodyUnreadable("The JSON body is nested too deeply") from error
     return value
 
 

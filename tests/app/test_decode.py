@@ -446,12 +446,12 @@ def test_other_json_forms_name_the_accepted_one(body: str) -> None:
 @pytest.mark.parametrize(
     ("body", "byte"),
     [
-        ('[{"a": 1},]', 10),
+        ('[{"a": 1},]', 9),
         ('[{"a": 1} {"a": 2}]', 10),
         ('[{"a": "ü", "b": x}]', 18),
         ('[{"a": 1}, {"a": 2}', 19),
         ('[{"a": 1}]]', 10),
-        ('[{"a": 1}, {"a": 01}]', 18),
+        ('[{"a": 1}, {"a": 01}]', 17),
     ],
 )
 def test_json_that_does_not_parse_names_the_byte(body: str, byte: int) -> None:
@@ -563,9 +563,9 @@ def test_repeated_keys_are_found_exactly(value: Any, repeat: bool) -> None:
 
 
 def test_deep_nesting_is_refused_in_ignored_columns_too() -> None:
-    for depth in (2_000, 1_000_000):
-        body = '[{"a": 1, "b": ' + "[" * depth + "]" * depth + "}]"
-        with pytest.raises(BodyUnreadable, match="nested too deeply"):
+    for depth in (1_010, 2_000, 1_000_000):
+        body = '[{"a": 1, "b": ' + "[" * depth + "]" * depth + ', "c": ":"}]'
+        with pytest.raises(BodyUnreadable, match="depth limit|nested too deeply"):
             read(body, "text/json", numeric("a"))
 
 
