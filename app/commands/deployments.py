@@ -279,7 +279,7 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
         owner = state.store.snapshot().users[deployment.owner_id].name
         with checked(bundle, state.config) as (folder, model):
             if deployment.model_id is not None:
-                _check_same_answers(_old(state, deployment.model_id), model)
+                check_same_answers(_old(state, deployment.model_id), model)
             keep(state, folder, model, owner)
         changed = state.store.replace_model(deployment_id, model.id)
         _print_changed(changed, state, f"answers with model {model.id}", as_json)
@@ -293,7 +293,8 @@ def _old(state: State, model_id: str) -> Model | StoredModel:
         return state.store.snapshot().models[model_id]
 
 
-def _check_same_answers(old: Model | StoredModel, new: Model) -> None:
+def check_same_answers(old: Model | StoredModel, new: Model) -> None:
+    """Raises ReplacementRefused if clients would read the new answers differently."""
     for name in ("task", "target", "labels", "positive_label"):
         # The store alone does not know the labels.
         after = getattr(new, name)

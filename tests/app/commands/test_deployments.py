@@ -1,0 +1,304 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from app.commands.deployments import (
+    SETTINGS,
+    ReplacementRefused,
+    check_same_answers,
+)
+from app.store.records import SETTING_NAMES
+from backends.model import Feature, Model
+
+Run = Callable[..., Result]
+RunJson = Callable[..., Any]
+
+UNKNOWN = "0" * 24
+
+
+def test_deploying_without_users_names_the_remedy(run: Run) -> None:
+    stderr = run("deploy", "--external", "--label", "x", code=1).stderr
+    assert "foretell user add NAME --admin" in stderr
+
+
+def test_deploying_without_admin_asks_for_an_owner(run: Run) -> None:
+    run("user", "add", "bob")
+    assert "--owner" in run("deploy", "--external", "--label", "x", code=1).stderr
+    run("deploy", "--external", "--label", "x", "--owner", "bob")
+
+
+def test_external_deployment_is_listed(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    [found] = run_json("list")
+    assert found["id"] == external
+    assert (found["external"], found["model_id"]) == (True, None)
+    assert (found["owner"], found["label"]) == ("ada", "elsewhere")
+    assert run("list").stdout.splitlines()[1].split()[:3] == [
+        external,
+        "elsewhere",
+        "external",
+    ]
+
+
+def test_deployment_id_may_be_chosen_once(run: Run, external: str) -> None:
+    chosen = "5d4eb8e8d2dbd4b8d2dbd4b8"
+    arguments = ("deploy", "--external", "--label", "x", "--id")
+    assert run(*arguments, chosen).stdout == f"{chosen}\n"
+    assert chosen in run(*arguments, chosen, code=1).stderr
+    run(*arguments, "XYZ", code=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deploy", "--label", "x"],
+        ["deploy", "bundle", "--external", "--label", "x"],
+        ["deploy", "--external"],
+        ["deploy", "--external", "--label", "x", "--threshold", "0.5"],
+        ["update", UNKNOWN],
+        ["update", UNKNOWN, "--threshold", "high"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_exits_2(run: Run, arguments: list[str]) -> None:
+    run(*arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", UNKNOWN],
+        ["update", UNKNOWN, "--label", "x"],
+        ["disable", UNKNOWN],
+        ["enable", UNKNOWN],
+        ["delete", UNKNOWN, "--yes"],
+        ["replace-model", UNKNOWN, "/nonexistent"],
+    ],
+)
+def test_unknown_deployment_is_refused(run: Run, arguments: list[str]) -> None:
+    assert UNKNOWN in run(*arguments, code=1).stderr
+
+
+def test_show_has_urls_and_settings(run: Run, run_json: RunJson, external: str) -> None:
+    found = run_json("show", external)
+    base = "http://127.0.0.1:8080"
+    assert found["urls"] == {
+        "legacy": f"{base}/predApi/v1.0/deployments/{external}/predictions",
+        "serverless": f"{base}/api/v2/deployments/{external}/predictions",
+    }
+    assert set(found["settings"]) == set(SETTING_NAMES)
+    text = run("show", external).stdout
+    assert found["urls"]["legacy"] in text and "scored elsewhere" in text
+
+
+def test_urls_behind_a_socket_are_paths(run: Run, external: str) -> None:
+    env = {"FORETELL_BIND": "unix:/run/foretell/socket"}
+    text = run("show", external, env=env).stdout
+    assert f"  /api/v2/deployments/{external}/predictions" in text
+
+
+def test_update_changes_what_is_given(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    run("update", external, "--label", "new", "--threshold", "0.25", "--disabled")
+    found = run_json("update", external, "--set", "labels=names")
+    assert (found["label"], found["threshold"]) == ("new", 0.25)
+    assert found["enabled"] is False
+    assert found["settings"]["labels"] == "names"
+    assert run_json("update", external, "--threshold", "model")["threshold"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("prediction_warning=false", False),
+        ("prediction_warning_lower=-1.5", -1.5),
+        ("prediction_warning_lower=", None),
+        ("association_id=id", "id"),
+        ("association_id=1", "1"),
+        ("association_id=a=b", "a=b"),
+        ("association_id=", None),
+        ("approval_status=PENDING", "PENDING"),
+    ],
+)
+def test_settings_are_typed(
+    run_json: RunJson, external: str, given: str, value: object
+) -> None:
+    found = run_json("update", external, "--set", given)
+    assert found["settings"][given.partition("=")[0]] == value
+
+
+def test_wrong_value_of_a_setting_is_refused(run: Run, external: str) -> None:
+    assert "labels" in run("update", external, "--set", "labels=x", code=1).stderr
+
+
+def test_unknown_setting_lists_the_known(run: Run, external: str) -> None:
+    stderr = run("update", external, "--set", "colour=red", code=2).stderr
+    assert all(f"{name} " in stderr for name in SETTING_NAMES)
+
+
+def test_every_setting_has_its_meaning() -> None:
+    assert tuple(SETTINGS) == SETTING_NAMES
+
+
+def test_disabled_deployment_is_enabled_again(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    run("disable", external)
+    assert run_json("show", external)["enabled"] is False
+    run("enable", external)
+    assert run_json("show", external)["enabled"] is True
+
+
+def test_delete_wants_a_yes(run: Run, run_json: RunJson, external: str) -> None:
+    assert "--yes" in run("delete", external, code=1).stderr
+    assert len(run_json("list")) == 1
+    run("delete", external, "--yes")
+    assert run_json("list") == []
+
+
+@pytest.fixture
+def changed(models: Path, tmp_path: Path) -> Path:
+    """A bundle that was changed after packaging."""
+    folder = tmp_path / "changed"
+    shutil.copytree(models / "sale", folder)
+    file = folder / "model.txt"
+    file.write_text(file.read_text().replace("leaf_value=", "leaf_value=9", 1))
+    return folder
+
+
+def test_changed_bundle_is_refused(
+    run: Run, changed: Path, external: str, home: Path
+) -> None:
+    assert "model.txt" in run("validate", changed, code=1).stderr
+    run("deploy", changed, "--label", "x", code=1)
+    run("replace-model", external, changed, code=1)
+    assert not (home / "bundles").exists()
+
+
+def test_deployed_model_is_listed_and_shown(
+    run: Run, run_json: RunJson, sale: str
+) -> None:
+    [listed] = run_json("list")
+    assert (listed["format"], listed["task"], listed["target"]) == (
+        "lightgbm",
+        "binary",
+        "sale",
+    )
+    found = run_json("show", sale)
+    assert found["model"]["id"] == listed["model_id"] == found["model_id"]
+    assert [each["name"] for each in found["model"]["features"]] == [
+        "age",
+        "income",
+        "city",
+    ]
+    assert found["model"]["features"][2]["categories"] == ["Berlin", "a, b", "Łódź"]
+    text = run("show", sale).stdout
+    assert "0.4 (the model's)" in text and "Łódź" in text
+
+
+def test_same_bundle_is_kept_once(
+    run: Run, run_json: RunJson, sale: str, models: Path, home: Path
+) -> None:
+    other = run("deploy", models / "sale.tar", "--label", "Again").stdout.strip()
+    assert other != sale
+    first, second = run_json("list")
+    assert first["model_id"] == second["model_id"]
+    assert [each.name for each in (home / "bundles").iterdir()] == [first["model_id"]]
+
+
+def test_threshold_is_for_binary_models(
+    run: Run, run_json: RunJson, models: Path, sale: str
+) -> None:
+    run("update", sale, "--threshold", "0.7")
+    assert run_json("show", sale)["threshold"] == 0.7
+    run("update", sale, "--threshold", "1.5", code=1)
+    arguments = ("deploy", models / "price", "--label", "Price")
+    assert "regression" in run(*arguments, "--threshold", "0.5", code=1).stderr
+    price = run(*arguments).stdout.strip()
+    assert "regression" in run("update", price, "--threshold", "0.5", code=1).stderr
+    run("update", price, "--threshold", "model")
+
+
+def test_model_is_replaced_by_one_with_other_features(
+    run: Run, run_json: RunJson, models: Path, sale: str
+) -> None:
+    before = run_json("show", sale)
+    run("replace-model", sale, models / "sale-2")
+    after = run_json("show", sale)
+    assert after["model_id"] != before["model_id"]
+    assert len(after["model"]["features"]) == 2
+    assert after["label"] == before["label"]
+
+
+def test_model_with_other_answers_is_refused(
+    run: Run, run_json: RunJson, models: Path, sale: str
+) -> None:
+    assert "task" in run("replace-model", sale, models / "price", code=1).stderr
+    assert run_json("list")[0]["target"] == "sale"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target": "b"}, "target"),
+        ({"labels": ("no", "maybe"), "positive_label": "maybe"}, "labels"),
+        ({"positive_label": "no"}, "positive label"),
+        ({"labels": ("yes", "no")}, None),
+        ({"features": (Feature("y", "numeric"),)}, None),
+    ],
+)
+def test_replacement_answers_alike(change: dict[str, Any], said: str | None) -> None:
+    old = Model(
+        id="",
+        name="m",
+        format="lightgbm",
+        file="model.txt",
+        task="binary",
+        target="a",
+        features=(Feature("x", "numeric"),),
+        labels=("no", "yes"),
+        positive_label="yes",
+    )
+    if said is None:
+        check_same_answers(old, replace(old, **change))
+    else:
+        with pytest.raises(ReplacementRefused, match=said):
+            check_same_answers(old, replace(old, **change))
+
+
+def test_external_deployment_gets_a_model(
+    run: Run, run_json: RunJson, models: Path, external: str
+) -> None:
+    run("replace-model", external, models / "price")
+    assert run_json("list")[0]["task"] == "regression"
+
+
+@pytest.mark.usefixtures("no_formats")
+def test_lost_bundle_is_told_and_mended(
+    run: Run, run_json: RunJson, models: Path, sale: str, home: Path
+) -> None:
+    [folder] = (home / "bundles").iterdir()
+    shutil.rmtree(folder)
+    assert "Warning" in run("show", sale).stderr
+    assert run_json("show", sale)["model"] is None
+    assert sale in run("doctor", code=1).stdout
+    run("replace-model", sale, models / "sale")
+    run("doctor")
+
+
+def test_damaged_bundle_is_not_taken_for_a_whole_one(
+    run: Run, models: Path, sale: str, home: Path
+) -> None:
+    [folder] = (home / "bundles").iterdir()
+    (folder / "golden.json").write_text("{}")
+    stderr = run("deploy", models / "sale", "--label", "x", code=1).stderr
+    assert str(folder) in stderr and "remove" in stderr
+    shutil.rmtree(folder)
+    run("deploy", models / "sale", "--label", "x")

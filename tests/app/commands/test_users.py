@@ -1,0 +1,65 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+RunJson = Callable[..., Any]
+
+
+def test_user_add_prints_the_id_alone(run: Run) -> None:
+    assert re.fullmatch(r"[0-9a-f]{24}\n", run("user", "add", "ada").stdout)
+
+
+def test_users_are_listed(run: Run, run_json: RunJson) -> None:
+    run("user", "add", "ada", "--admin")
+    run("user", "add", "bob")
+    found = run_json("user", "list")
+    assert [(each["name"], each["admin"]) for each in found] == [
+        ("ada", True),
+        ("bob", False),
+    ]
+    lines = run("user", "list").stdout.splitlines()
+    assert lines[0].split() == ["ID", "NAME", "ADMIN", "CREATED"]
+    assert lines[1].split()[1:3] == ["ada", "yes"]
+
+
+def test_user_name_is_taken_once(run: Run) -> None:
+    run("user", "add", "ada")
+    assert "'ada'" in run("user", "add", "ada", code=1).stderr
+
+
+def test_token_is_shown_alone_and_once(run: Run, run_json: RunJson) -> None:
+    run("user", "add", "ada")
+    result = run("token", "create", "ada", "--expires", "90d")
+    assert re.fullmatch(r"[A-Za-z0-9]+\n", result.stdout)
+    assert "expires" in result.stderr
+    [token] = run_json("token", "list")
+    assert token["id"] == result.stdout[:24]
+    assert token["state"] == "live"
+    assert result.stdout.strip() not in run("token", "list").output
+
+
+@pytest.mark.parametrize("expires", ["90", "d", "1.5d", "-1d", "5m", "", "1 d"])
+def test_expiry_of_another_form_is_wrong_usage(run: Run, expires: str) -> None:
+    run("user", "add", "ada")
+    run("token", "create", "ada", "--expires", expires, code=2)
+
+
+def test_expiry_of_nothing_is_refused(run: Run) -> None:
+    run("user", "add", "ada")
+    run("token", "create", "ada", "--expires", "0d", code=1)
+
+
+def test_token_of_nobody_is_refused(run: Run) -> None:
+    assert "'eve'" in run("token", "create", "eve", code=1).stderr
+
+
+def test_token_is_revoked_by_its_beginning(run: Run, run_json: RunJson) -> None:
+    run("user", "add", "ada")
+    secret = run("token", "create", "ada").stdout.strip()
+    run("token", "revoke", secret[:8])
+    assert run_json("token", "list")[0]["state"] == "revoked"
+    run("token", "revoke", "ffffffff", code=1)
