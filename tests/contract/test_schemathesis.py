@@ -1,0 +1,239 @@
+"""Requests made up from a description of the routes: documented answers only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, settings
+from schemathesis import checks
+from werkzeug import Response
+
+from tests.contract.effort import examples
+from tests.specimens import deployment_id
+
+MESSAGE = {
+    "type": "object",
+    "required": ["message"],
+    "additionalProperties": False,
+    "properties": {
+        "message": {
+            "oneOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"type": "string"},
+                },
+            ]
+        }
+    },
+}
+VALUE = {
+    "type": "object",
+    "required": ["value", "label"],
+    "additionalProperties": False,
+    "properties": {
+        "value": {"type": "number"},
+        "label": {"type": ["string", "integer"]},
+    },
+}
+ROW = {
+    "type": "object",
+    "required": ["predictionValues", "prediction", "rowId"],
+    "additionalProperties": False,
+    "properties": {
+        "predictionValues": {"type": "array", "minItems": 1, "items": VALUE},
+        "predictionThreshold": {"type": "number"},
+        "prediction": {"type": ["number", "string"]},
+        "rowId": {"type": "integer", "minimum": 0},
+        "isOutlierPrediction": {"type": "boolean"},
+        "passthroughValues": {"type": "object"},
+    },
+}
+ANSWER = {
+    "type": "object",
+    "required": ["data"],
+    "additionalProperties": False,
+    "properties": {"data": {"type": "array", "minItems": 1, "items": ROW}},
+}
+TEXT = {"schema": {"type": "string"}}
+
+
+def header(kind: str, pattern: str | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": kind}
+    if pattern:
+        schema["pattern"] = pattern
+    return {"required": True, "schema": schema}
+
+
+EVERY_ANSWER = {
+    "X-DataRobot-Execution-Time": header("number"),
+    "X-DataRobot-Request-ID": header("string", "^[0-9a-f]{32}$"),
+}
+REFUSED = {
+    str(status): {
+        "description": "refused",
+        "headers": EVERY_ANSWER,
+        "content": {"application/json": {"schema": MESSAGE}},
+    }
+    for status in (400, 401, 404, 405, 406, 413, 415, 422)
+}
+PREDICTED = {
+    "description": "predictions",
+    "headers": {
+        **EVERY_ANSWER,
+        "X-DataRobot-Model-Id": header("string", "^[0-9a-f]{24}$"),
+        "X-DataRobot-Model-Cache-Hit": header("string", "^(true|false)$"),
+    },
+    "content": {"application/json": {"schema": ANSWER}, "text/csv": TEXT},
+}
+
+
+def query(name: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def repeated(name: str) -> dict[str, Any]:
+    items = {"type": "string", "enum": ["tenure", "plan", "größe", "THRESHOLD"]}
+    schema = {"type": "array", "maxItems": 3, "items": items}
+    return {"name": name, "in": "query", "explode": True, "schema": schema}
+
+
+def described(deployment_ids: list[str], features: dict[str, Any]) -> dict[str, Any]:
+    """The routes as an OpenAPI description; features: name to JSON schema."""
+    row = {"type": "object", "required": list(features), "properties": features}
+    rows = {"type": "array", "items": row}
+    cell = {"anyOf": [{"type": ["number", "string", "boolean", "null", "array"]}]}
+    anything = {
+        "type": "array",
+        "items": {
+            "type": "object",
+            **{"properties": {name: cell for name in features}},
+        },
+    }
+    file = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string"}},
+    }
+    predict = {
+        "parameters": [
+            {
+                "name": "deploymentId",
+                "in": "path",
+                "required": True,
+                "schema": {
+                    "anyOf": [
+                        {"type": "string", "enum": deployment_ids},
+                        {"type": "string", "minLength": 1, "maxLength": 30},
+                    ]
+                },
+            },
+            repeated("passthroughColumns"),
+            query("passthroughColumnsSet", type="string", enum=["all"]),
+            query("decimalsNumber", type="integer", minimum=0, maximum=40),
+            query("predictionWarningEnabled", type="boolean"),
+            query("maxExplanations", type="integer", minimum=0, maximum=1),
+            {
+                "name": "Accept",
+                "in": "header",
+                "schema": {
+                    "type": "string",
+                    "enum": ["application/json", "text/csv", "*/*", "image/png"],
+                },
+            },
+        ],
+        "requestBody": {
+            "content": {
+                "application/json": {"schema": {"anyOf": [rows, row, anything]}},
+                "text/plain": TEXT,
+                "multipart/form-data": {"schema": file},
+                "application/octet-stream": TEXT,
+            }
+        },
+        "responses": {"200": PREDICTED, **REFUSED},
+        "security": [{"token": []}],
+    }
+    asked = {
+        "responses": {
+            "200": {
+                "description": "yes",
+                "headers": EVERY_ANSWER,
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            "405": REFUSED["405"],
+        }
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "predictions", "version": "1"},
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}
+        },
+        "paths": {
+            "/predApi/v1.0/deployments/{deploymentId}/predictions": {"post": predict},
+            "/api/v2/deployments/{deploymentId}/predictions": {"post": predict},
+            "/predApi/v1.0/ping": {"get": asked},
+            "/ping": {"get": asked},
+            "/healthz": {"get": asked},
+        },
+    }
+
+
+NUMBER = {"type": ["number", "null"]}
+LEVEL = {"type": ["string", "number", "null", "boolean"]}
+DESCRIPTION = described(
+    [deployment_id(name) for name in ("churn", "price", "external", "disabled")],
+    {
+        "tenure": NUMBER,
+        "monthly charge": NUMBER,
+        "contract": LEVEL,
+        "region": LEVEL,
+        "plan": LEVEL,
+        "senior": LEVEL,
+    },
+)
+
+
+class Answering:
+    """The description when it is loaded, the application when the tests run."""
+
+    def __init__(self) -> None:
+        self.application: Any = Response(
+            json.dumps(DESCRIPTION), content_type="application/json"
+        )
+
+    def __call__(self, environ: Any, start: Any) -> Any:
+        return self.application(environ, start)
+
+
+answering = Answering()
+schema = schemathesis.openapi.from_wsgi("/openapi.json", answering)
+
+
+@pytest.fixture(autouse=True)
+def asked_in_this_process(app: Flask) -> None:
+    answering.application = app
+
+
+# A body that fits the description may still hold no row that a model can score, and
+# one that does not may hold some.
+UNTOLD = [checks.negative_data_rejection, checks.positive_data_acceptance]
+
+
+@schema.parametrize()
+@settings(
+    max_examples=examples(60),
+    deadline=2000,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+def test_only_documented_answers(case, site):
+    token = site.tokens["ann@example.com"]
+    case.call_and_validate(
+        headers={"Authorization": f"Bearer {token}"}, excluded_checks=UNTOLD
+    )
