@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from flask import Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
@@ -24,6 +25,7 @@ from app.context import current_record, current_services
 from app.decode import Chunk
 from app.encode import CsvWriter, JsonWriter
 from app.errors import (
+    BodyUnreadable,
     DeploymentIsExternal,
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
@@ -213,6 +215,8 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
         )
     except TimeoutError:
         raise SlowClient from None
+    except ParseException as error:
+        raise BodyUnreadable("The body's chunks cannot be read") from error
     finally:
         if connection is not None:
             connection.settimeout(None)

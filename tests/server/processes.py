@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,14 +203,27 @@ def read_to_end(opened: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
+def read_responses(opened: socket.socket) -> Generator[Answer, None, None]:
+    """The responses that come over a raw connection, each as it is asked for.
+
+    Each has a Content-Length.
+    """
+    with opened.makefile("rb") as file:
+        while line := file.readline():
+            status = int(line.split(b" ", 2)[1])
+            fields = http.client.parse_headers(file)
+            headers = {name.lower(): value for name, value in fields.items()}
+            body = file.read(int(headers["content-length"]))
+            yield Answer(status, headers, body)
+
+
 def read_response(opened: socket.socket) -> Answer:
-    """One response from a raw connection."""
-    response = http.client.HTTPResponse(opened)
+    """The one response that is on its way over a raw connection."""
+    responses = read_responses(opened)
     try:
-        response.begin()
-        return read_answer(response)
+        return next(responses)
     finally:
-        response.close()
+        responses.close()
 
 
 @dataclass
