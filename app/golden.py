@@ -27,7 +27,7 @@ from backends.model import Feature, Label, Model
 Record = dict[str, Any]
 Floats = NDArray[np.float64]
 
-_REAL_ROWS = 30
+_MIXED_ROWS = 30
 # Features for each of which a row without a value is made.
 _MISSING_ROWS = 10
 _NUMBERS = (0, 1, -1, 2**40, -0.0, 1e-40, 0.5, -1e18, 1e30)
@@ -79,7 +79,7 @@ def make(folder: Path, backend: Backend, table: pa.Table, columns: Columns) -> G
     table, columns: the training data, as it stands there and decoded.
     """
     model = backend.model
-    rows = _real_rows(model, table, columns)
+    rows = _mixed_rows(model, table, columns)
     rows += _edge_rows(model, rows[0], columns)
     answer = _ANSWERS[model.format](folder, model)
     decoder = Decoder(model.features)
@@ -102,19 +102,21 @@ def make(folder: Path, backend: Backend, table: pa.Table, columns: Columns) -> G
 # ---- Rows
 
 
-def _real_rows(model: Model, table: pa.Table, columns: Columns) -> list[Record]:
+def _mixed_rows(model: Model, table: pa.Table, columns: Columns) -> list[Record]:
+    """Rows of which each cell comes from another row of the training data.
+
+    As likely or unlikely as they are, they are nobody's.
+    """
     finite = np.flatnonzero(~np.isinf(columns.matrix).any(axis=1))
-    chosen = np.sort(finite[spread(len(finite))[:_REAL_ROWS]])
-    raw = {f.name: table[f.name].take(chosen).to_pylist() for f in model.features}
-    return [
-        {
-            feature.name: _cell(
-                feature, columns, position, int(row), raw[feature.name][place]
-            )
-            for position, feature in enumerate(model.features)
-        }
-        for place, row in enumerate(chosen)
-    ]
+    order = finite[spread(len(finite))]
+    step = max(len(order) // len(model.features), 1)
+    rows: list[Record] = [{} for _ in range(min(_MIXED_ROWS, len(order)))]
+    for position, feature in enumerate(model.features):
+        chosen = np.roll(order, -step * position)[: len(rows)]
+        cells = table[feature.name].take(chosen).to_pylist()
+        for row, source, raw in zip(rows, chosen.tolist(), cells, strict=True):
+            row[feature.name] = _cell(feature, columns, position, source, raw)
+    return rows
 
 
 def _cell(

@@ -31,6 +31,9 @@ _LOW, _HIGH = 0.005, 0.995
 # Levels that are listed by name; the rest are counted together.
 _MOST_LEVELS = 100
 
+# A text is listed only if so many rows have it: what few people wrote is theirs.
+_LEAST_TEXT_ROWS = 5
+
 # Rows that feature impact is computed on, and, for models of very many features, the
 # most predictions that it may take.
 _IMPACT_ROWS = 2_500
@@ -103,7 +106,8 @@ def _feature(feature: Feature, columns: Columns, position: int) -> dict[str, Any
     if feature.kind == "text":
         texts: list[str] = columns.texts[position].tolist()
         share = texts.count("") / len(texts)
-        return {"missing": share, **_levels(Counter(filter(None, texts)))}
+        counts = Counter(filter(None, texts))
+        return {"missing": share, **_levels(counts, at_least=_LEAST_TEXT_ROWS)}
     values = columns.matrix[:, position]
     present = values[~np.isnan(values)]
     share = 1 - len(present) / len(values)
@@ -115,14 +119,14 @@ def _feature(feature: Feature, columns: Columns, position: int) -> dict[str, Any
     return {"missing": share, **_levels(counts)}
 
 
-def _levels(counts: Mapping[Any, int]) -> dict[str, Any]:
+def _levels(counts: Mapping[Any, int], *, at_least: int = 1) -> dict[str, Any]:
     """The most frequent levels with their rows, the rest together."""
     ordered = sorted(counts.items(), key=lambda each: (-each[1], str(each[0])))
-    rest = sum(count for _, count in ordered[_MOST_LEVELS:])
+    listed = [list(each) for each in ordered[:_MOST_LEVELS] if each[1] >= at_least]
     return {
         "distinct": len(ordered),
-        "levels": [[level, count] for level, count in ordered[:_MOST_LEVELS]],
-        "other": rest,
+        "levels": listed,
+        "other": sum(counts.values()) - sum(count for _, count in listed),
     }
 
 

@@ -188,6 +188,8 @@ def test_golden_rows_reach_the_edges(churn: Case, packaged: PackageReport) -> No
     towns = {row["town"] for row in golden.rows}
     assert {None, "☃ unseen", "NA", 'say "hi"'} <= towns
     assert {4, None} <= {row["zone"] for row in golden.rows}
+    people = [tuple(row) for row in churn.frame.astype(object).itertuples(index=False)]
+    assert not {tuple(row.values()) for row in golden.rows} & set(people)
     sizes = {row["size in m²"] for row in golden.rows}
     assert {None, 0, -1, 1e30, churn.frame["size in m²"].max()} <= sizes
 
@@ -446,3 +448,12 @@ def test_file_that_is_no_graph_is_refused(tmp_path: Path, churn: Case) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelFileRejected, match="model.onnx is not an ONNX file"):
         churn.package(model=tmp_path / "model.onnx")
+
+
+def test_docs_name_every_key(packaged: PackageReport) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text()
+    card = json.loads((packaged.folder / "model.json").read_text())
+    found = json.loads((packaged.folder / "statistics.json").read_text())
+    golden = json.loads((packaged.folder / "golden.json").read_text())
+    for key in [*card, *card["features"][0], *found, *golden, *card["files"]]:
+        assert f"`{key}`" in docs, key

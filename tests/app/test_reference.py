@@ -50,6 +50,7 @@ def rows(count: int) -> Columns:
     matrix[:, 1] = rng.integers(0, 2, count)
     matrix[: count // 4, 0] = np.nan
     texts = np.array(["", "b", "b", "ccc"] * (count // 4), dtype=object)
+    texts[-4:] = "rare"
     return Columns(matrix, {2: texts})
 
 
@@ -73,10 +74,10 @@ def test_statistics_describe_each_column() -> None:
     assert note == {
         "name": "note",
         "kind": "text",
-        "missing": 0.25,
-        "distinct": 2,
-        "levels": [["b", 200], ["ccc", 100]],
-        "other": 0,
+        "missing": 99 / 400,
+        "distinct": 3,
+        "levels": [["b", 198], ["ccc", 99]],
+        "other": 4,
     }
     assert found["target"]["missing"] == 10
     assert found["predictions"][0]["quantiles"][100] == 199.5
