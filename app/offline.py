@@ -93,6 +93,8 @@ def _progress(data: mmap.mmap) -> tqdm[NoReturn]:
 @contextmanager
 def _written(source: Path, target: Path) -> Iterator[IO[bytes]]:
     """A file that gets the target's name when all is well, and else is removed."""
+    if not target.parent.is_dir():
+        raise OutputRefused(f"There is no folder {target.parent} to write to")
     if target.is_dir():
         raise OutputRefused(f"{target} is a folder: name a file")
     if target.exists() and target.samefile(source):
