@@ -151,7 +151,7 @@ _RECORD_PATTERN = (
 )
 _RECORD = re.compile(_RECORD_PATTERN)
 _RECORDS = re.compile(rb"(?:" + _RECORD_PATTERN + rb"(?:\r\n?|\n))*+")
-_CONTENT = re.compile(rb"[^\r\n]")
+_NEWLINES = re.compile(rb"[\r\n]*+")
 
 
 def read_csv(data: bytes, request: Wanted) -> Iterator[Chunk]:
@@ -161,7 +161,8 @@ def read_csv(data: bytes, request: Wanted) -> Iterator[Chunk]:
     """
     names, start = _read_header(data, request.limits)
     # In a file of one column an empty line is a row.
-    if start == len(data) or (len(names) > 1 and not _CONTENT.search(data, start)):
+    blank = start if len(names) == 1 else _match_end(_NEWLINES, data, start, len(data))
+    if blank == len(data):
         raise NoDataToPredict
     request.check_columns(dict.fromkeys(names))
     read = _read_small if len(data) <= _SMALL_CSV else _read_large
@@ -174,11 +175,9 @@ def read_csv(data: bytes, request: Wanted) -> Iterator[Chunk]:
 
 def _read_header(data: bytes, limits: Config) -> tuple[list[str], int]:
     """Return the column names and where the record after them starts."""
-    first = _CONTENT.search(data)
-    if first is None:
-        raise NoDataToPredict
-    end = _end_of_record(data, first.start())
-    header = data[first.start() : end]
+    start = _match_end(_NEWLINES, data, 0, len(data))
+    end = _end_of_record(data, start)
+    header = data[start:end]
     # Before names are made of it: a header can be as long as a body.
     if header.count(b",") >= limits.max_columns:
         commas = re.sub(_QUOTED, b"", header).count(b",")

@@ -370,9 +370,9 @@ class _Levels:
         if text in MISSING_LEVELS:
             return math.nan
         number = _parse_exactly(text)
-        if number is None or number == number:
-            return None if number is None else self.codes.get(number)
-        return math.nan
+        if number is None:
+            return None
+        return math.nan if number != number else self.codes.get(number)
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

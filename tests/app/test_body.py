@@ -161,22 +161,35 @@ def test_empty_body_has_no_data(encoding: str | None) -> None:
         read(compress(b""), encoding)
 
 
-def test_deadline_ends_reading_and_inflating() -> None:
-    with pytest.raises(DeadlineExceeded):
-        read(ROWS, seconds=-1)
-
+def test_deadline_ends_reading() -> None:
     class Slow(Stream):
         def read(self, size: int, /) -> bytes:
             time.sleep(0.02)
             return super().read(size)
 
+    stream = Slow(bytes(1000), piece=1)
     with pytest.raises(DeadlineExceeded):
         read_body(
-            Slow(bytes(1000), piece=1),
+            stream,
             content_length=1000,
             content_encoding=None,
             limits=LIMITS,
             deadline=time.monotonic() + 0.1,
+        )
+    assert 0 < stream.read_bytes < 100
+
+
+def test_deadline_ends_inflating(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((0.0, 0.0, 1.0, 2.0))
+    monkeypatch.setattr("app.body.time.monotonic", lambda: next(times, 2.0))
+    sent = gzip.compress(bytes(2_000_000))
+    with pytest.raises(DeadlineExceeded):
+        read_body(
+            io.BytesIO(sent),
+            content_length=len(sent),
+            content_encoding="gzip",
+            limits=LIMITS,
+            deadline=1.5,
         )
 
 
@@ -310,6 +323,11 @@ def test_text_that_cannot_be_decoded_names_the_byte(
 ) -> None:
     with pytest.raises(BodyUnreadable, match=f"byte {byte} cannot be decoded"):
         unwrap(start + wrong, f"text/csv; charset={charset}")
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(BodyUnreadable, match="not valid UTF-7"):
+        unwrap(b"a\n+2AA-\n", "text/csv; charset=utf-7")
 
 
 def test_byte_order_mark_is_dropped() -> None:

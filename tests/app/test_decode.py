@@ -256,9 +256,6 @@ def test_passthrough_is_what_was_sent(rows: list[dict[str, Any]], size: int) -> 
             assert repr(parsed.passthrough) == repr({n: as_sent[n] for n in names})
 
 
-# ---- CSV
-
-
 def outcome(body: bytes, decoder: Decoder) -> Any:
     """The rows, or what is raised; without the words that differ by way of reading."""
     try:
@@ -388,7 +385,9 @@ def test_column_names_are_read_like_cells() -> None:
     assert read(body, decoder=decoder).matrix.tolist() == [[1, 2, 3]]
 
 
-# ---- JSON
+def test_column_name_without_end_is_refused() -> None:
+    with pytest.raises(BodyUnreadable, match="header of the CSV body: field larger"):
+        read(f"{'a' * 200_000},b\n1,2\n")
 
 
 def test_json_numbers_beyond_json_are_read() -> None:
@@ -423,6 +422,7 @@ def test_single_object_is_one_row() -> None:
         '{"data": [{"a": 1}]}',
         '{"a": 1}\n{"a": 2}\n',
         '{"a": [1, 2]}',
+        '{"a": 1, "b": [1, 2]}',
         '{"a": {"0": 1}}',
         "[1, 2]",
         "[[1], [2]]",
@@ -574,9 +574,6 @@ def test_text_that_is_no_unicode_is_refused() -> None:
         read('[{"a": 1, "b": "\\ud800"}]', "text/json", numeric("a"))
 
 
-# ---- Both
-
-
 CSV_AND_JSON = pytest.mark.parametrize("content_type", ["text/csv", "text/json"])
 
 
@@ -667,6 +664,35 @@ def test_endless_header_takes_no_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30_000_000
+
+
+@CSV_AND_JSON
+@pytest.mark.parametrize(
+    ("association_id", "passthrough", "names"),
+    [
+        ("id", (), ["id"]),
+        ("id", ("b",), ["id", "b"]),
+        ("id", ("b", "id"), ["b", "id"]),
+        ("id", "all", ["a", "b", "id"]),
+        ("other", ("b",), ["b"]),
+    ],
+)
+def test_association_id_is_passed_through_where_it_is_there(
+    content_type: str,
+    association_id: str,
+    passthrough: Passthrough,
+    names: list[str],
+) -> None:
+    body = body_of([{"a": 1, "b": 2, "id": "x"}], content_type)
+    (chunk,) = read_rows(
+        body,
+        content_type,
+        numeric("a"),
+        passthrough=passthrough,
+        association_id=association_id,
+        limits=LIMITS,
+    )
+    assert list(chunk.passthrough) == names
 
 
 @CSV_AND_JSON

@@ -334,6 +334,13 @@ def test_level_that_is_a_number_is_found_by_value() -> None:
     assert columns.unknown_categories == 0
 
 
+def test_level_that_is_a_number_may_be_missing() -> None:
+    decode = decoder(Feature("x", "categorical", categories=(3, 1, 2)))
+    columns = decode.from_records([{"x": cell} for cell in (" ", "null", "nan", None)])
+    assert np.isnan(columns.matrix).all() and columns.unknown_categories == 0
+    assert decode.from_records([{"x": "NA"}]).unknown_categories == 1
+
+
 def test_unknown_level_is_refused_if_wanted() -> None:
     decode = decoder(Feature("x", "categorical", categories=("a",)))
     message = "column 'x', row 0: a known level is expected, not 'b'"
