@@ -6,6 +6,7 @@ import codecs
 import dataclasses
 import mmap
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def _map(source: Path) -> mmap.mmap:
     if data[:3] == codecs.BOM_UTF8:
         # In this process's copy only. Empty lines before the header do not count.
         data[:3] = b"\n\n\n"
+    if re.search(rb"\S", data) is None:
+        raise NoDataToPredict
     _check_utf8(data)
     return data
 

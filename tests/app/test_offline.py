@@ -221,7 +221,7 @@ def test_character_on_a_step_is_read(
     assert score("price").count("\n") == 2
 
 
-@pytest.mark.parametrize("text", ["", "tenure,contract\n", "\n\n"])
+@pytest.mark.parametrize("text", ["", "tenure,contract\n", "\n\n", " \n", "\ufeff\n"])
 def test_file_without_rows_is_refused(
     score: Callable[..., str], source: Path, text: str
 ) -> None:
