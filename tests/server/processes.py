@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -278,9 +278,14 @@ def running(
     arguments: tuple[str, ...] = (),
     folder: Path = ROOT,
     ready: bool = True,
+    command: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Server]:
-    """A server on `home`, which gets a copy of the models unless it is there."""
+    """A server on `home`, which gets a copy of the models unless it is there.
+
+    command: what runs gunicorn. environ: added to what it gets.
+    """
     if not home.exists():
         models.copy_to(home)
     settings = {"bind": "127.0.0.1:0", "workers": 2, **settings}
@@ -290,9 +295,9 @@ def running(
     ):
         start = error.tell()
         process = subprocess.Popen(
-            [BIN / "gunicorn", *arguments],
+            [*command, BIN / "gunicorn", *arguments],
             cwd=folder,
-            env=environment(home, **settings),
+            env=environment(home, **settings) | dict(environ or {}),
             stdout=access,
             stderr=error,
         )
@@ -310,7 +315,9 @@ def running(
 def _is_listening(server: Server, start: int) -> bool:
     text = server.errors()[start:]
     assert server.process.poll() is None, text
-    place = re.search(r"Listening at: (?:http://127.0.0.1:([0-9]+)|unix:(\S+))", text)
+    place = re.search(
+        r"Listening at: (?:http://127\.0\.0\.1:([0-9]+)|unix:(\S+))", text
+    )
     if place is None:
         return False
     if place[1]:
