@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -101,13 +101,17 @@ class Model:
                 low, high = values["prediction_bounds"]
                 values["prediction_bounds"] = (float(low), float(high))
             model = cls(id=model_id, **values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidModelCard(f"model.json: {error}") from error
         _check(model)
         return model
 
 
 def _feature(card: Mapping[str, Any]) -> Feature:
+    if unknown := sorted(
+        set(card) - {each.name for each in dataclasses.fields(Feature)}
+    ):
+        raise ValueError(f"features: unknown key {unknown[0]!r}")
     categories = card.get("categories")
     return Feature(
         name=card["name"],
@@ -119,27 +123,54 @@ def _feature(card: Mapping[str, Any]) -> Feature:
 
 
 def _check(model: Model) -> None:
-    names = [feature.name for feature in model.features]
-    wrong = {
-        "task": model.task not in get_args(Task),
-        "features": not names or len(set(names)) != len(names),
-        "labels": len(model.labels) != 2
-        if model.task == "binary"
-        else len(model.labels) < 2
-        if model.task == "multiclass"
-        else bool(model.labels),
-        "positive_label": model.task == "binary"
-        and model.positive_label not in model.labels,
-        "threshold": not math.isfinite(model.threshold),
-        "file": "/" in model.file or model.file.startswith("."),
-    }
-    for feature in model.features:
-        wrong[f"features: {feature.name}"] = (
-            feature.kind not in get_args(Kind)
-            or feature.dtype not in get_args(DType)
-            or feature.missing not in get_args(Missing)
-            or (feature.kind == "categorical") != (feature.categories is not None)
-        )
-    for key, is_wrong in wrong.items():
-        if is_wrong:
+    """Raise InvalidModelCard for the first key that breaks its rule."""
+    for key, is_right in _rules(model):
+        if not is_right:
             raise InvalidModelCard(f"model.json: {key} is not valid")
+
+
+def _rules(model: Model) -> Iterator[tuple[str, bool]]:
+    """Each rule may count on those before it."""
+    for key in ("name", "format", "file", "target"):
+        yield key, isinstance(getattr(model, key), str)
+    yield "file", "/" not in model.file and not model.file.startswith(".")
+    yield "task", model.task in get_args(Task)
+    counts = {"binary": len(model.labels) == 2, "multiclass": len(model.labels) > 1}
+    yield "labels", _are_labels(model.labels)
+    yield "labels", counts.get(model.task, not model.labels)
+    if model.task == "binary":
+        yield "positive_label", model.positive_label in model.labels
+    yield "threshold", _is_number(model.threshold)
+    low, high = model.prediction_bounds or (0.0, 0.0)
+    yield "prediction_bounds", _is_number(low) and _is_number(high) and low <= high
+    yield "output", isinstance(model.output, str | None)
+    yield "input_names", all(isinstance(name, str) for name in model.input_names)
+    yield "versions", isinstance(model.versions, dict)
+    yield "versions", all(isinstance(each, str) for each in model.versions.values())
+    for feature in model.features:
+        yield f"features: {feature.name!r}", _is_feature(feature)
+    names = {feature.name for feature in model.features}
+    yield "features", 0 < len(names) == len(model.features)
+
+
+def _is_feature(feature: Feature) -> bool:
+    return (
+        isinstance(feature.name, str)
+        and feature.kind in get_args(Kind)
+        and feature.dtype in get_args(DType)
+        and feature.missing in get_args(Missing)
+        and (feature.kind == "categorical") == (feature.categories is not None)
+        and _are_labels(feature.categories or ())
+    )
+
+
+def _are_labels(labels: tuple[Label, ...]) -> bool:
+    return (
+        all(isinstance(label, str) or _is_number(label) for label in labels)
+        # 1 and True are one label, "1" is another.
+        and len(set(labels)) == len(labels)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

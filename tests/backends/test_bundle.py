@@ -26,7 +26,7 @@ CARD = Model(
         Feature("größe", "numeric"),
         Feature("town", "categorical", categories=("São Paulo", "")),
     ),
-    prediction_bounds=(0.1, 1e-7),
+    prediction_bounds=(-1e-7, 0.1),
     versions={"lightgbm": "4.7.0"},
 )
 

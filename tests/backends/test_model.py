@@ -1,0 +1,111 @@
+"""A model card is read back as it was written, or refused by the key that is wrong."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.model import Feature, InvalidModelCard, Model
+
+MODEL = Model(
+    id="0" * 24,
+    name="Churn",
+    format="lightgbm",
+    file="model.txt",
+    task="binary",
+    target="churned",
+    features=(
+        Feature("x", "numeric"),
+        Feature("zone", "categorical", categories=(1, 2.5)),
+        Feature("note", "text", dtype="string", missing="empty"),
+    ),
+    labels=("no", "yes"),
+    positive_label="yes",
+    versions={"lightgbm": "4.7.0"},
+)
+
+
+def card() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(MODEL.to_json()))
+    return found
+
+
+def test_card_survives_json() -> None:
+    assert Model.from_json(card(), MODEL.id) == MODEL
+
+
+def test_other_label_is_the_negative_one() -> None:
+    assert MODEL.negative_label == "no"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nmae": 1}, "unknown key 'nmae'"),
+        ({"name": None}, "name"),
+        ({"file": "../model.txt"}, "file"),
+        ({"file": ".hidden"}, "file"),
+        ({"task": "ranking"}, "task"),
+        ({"task": ["binary"]}, "task"),
+        ({"labels": ["no"]}, "labels"),
+        ({"labels": ["yes", "yes"]}, "labels"),
+        ({"labels": [["no"], ["yes"]]}, "labels"),
+        ({"labels": 5}, "not iterable"),
+        ({"task": "regression"}, "labels"),
+        ({"positive_label": "maybe"}, "positive_label"),
+        ({"threshold": "0.5"}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"prediction_bounds": [2, 1]}, "prediction_bounds"),
+        ({"prediction_bounds": [1]}, "model.json"),
+        ({"output": 1}, "output"),
+        ({"input_names": [1]}, "input_names"),
+        ({"versions": []}, "versions"),
+        ({"versions": {"x": 1}}, "versions"),
+        ({"features": []}, "features"),
+        ({"features": [1]}, "model.json"),
+        ({"features": [{"name": "x"}]}, "kind"),
+        ({"features": [{"name": "x", "kind": "numeric"}] * 2}, "features"),
+        ({"features": [{"name": "x", "kind": "date"}]}, "features: 'x'"),
+        ({"features": [{"name": "x", "kind": "categorical"}]}, "features: 'x'"),
+        ({"features": [{"name": ["x"], "kind": "numeric"}]}, "features"),
+        ({"features": [{"name": "x", "kind": "numeric", "code": ""}]}, "'code'"),
+    ],
+)
+def test_wrong_key_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidModelCard, match=message):
+        Model.from_json(card() | change, MODEL.id)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(key=st.sampled_from(sorted(MODEL.to_json())), value=JSON)
+def test_any_value_is_read_or_refused(key: str, value: object) -> None:
+    changed = copy.deepcopy(card()) | {key: value}
+    try:
+        model = Model.from_json(changed, MODEL.id)
+    except InvalidModelCard:
+        return
+    assert Model.from_json(model.to_json(), MODEL.id) == model
+
+
+@given(
+    key=st.sampled_from(["name", "kind", "dtype", "categories", "missing"]), value=JSON
+)
+def test_any_feature_is_read_or_refused(key: str, value: object) -> None:
+    changed = card()
+    changed["features"][1][key] = value
+    try:
+        model = Model.from_json(changed, MODEL.id)
+    except InvalidModelCard:
+        return
+    assert Model.from_json(model.to_json(), MODEL.id) == model
