@@ -98,6 +98,7 @@ for verb in (
     server.serve,
     server.doctor,
     server.migrate,
+    server.nginx,
 ):
     cli.add_command(verb)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.machine import cores
+
 
 class InvalidConfig(ValueError):
     """One or more settings are wrong; the message lists them all."""
@@ -18,12 +20,6 @@ def _setting(default: Any, meaning: str, unit: str = "") -> Any:
     return dataclasses.field(
         default=default, metadata={"meaning": meaning, "unit": unit}
     )
-
-
-def _cores() -> int:
-    # The cores this process may use, which in a container or a cpuset are fewer
-    # than the machine has.
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +110,7 @@ class Config:
         object.__setattr__(self, "home", self.home.expanduser().absolute())
         for name in ("workers", "scoring_threads"):
             if getattr(self, name) == 0:
-                object.__setattr__(self, name, _cores())
+                object.__setattr__(self, name, cores().usable)
         if not self.database_url:
             object.__setattr__(
                 self, "database_url", f"sqlite:///{self.home / 'foretell.db'}"

@@ -128,3 +128,12 @@ def _for_people(name: str, value: Any) -> object:
     if name.endswith("_bytes") and value is not None:
         return size(value)
     return value
+
+
+@click.command()
+def nginx() -> None:
+    """Print the nginx site for the present settings."""
+    from app.config import Config
+    from app.nginx import site
+
+    click.echo(site(Config.from_environment()), nl=False)
