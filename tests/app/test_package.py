@@ -26,6 +26,7 @@ from app.training_data import TrainingDataRejected, decode, read_table
 from app.validation import validate
 from backends import bundle, load
 from backends.base import ModelFileRejected
+from backends.bundle import BundleRejected
 from backends.features import DataError
 from backends.model import Feature
 
@@ -448,6 +449,45 @@ def test_file_that_is_no_graph_is_refused(tmp_path: Path, churn: Case) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelFileRejected, match="model.onnx is not an ONNX file"):
         churn.package(model=tmp_path / "model.onnx")
+
+
+def test_weights_beside_a_graph_come_along(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def save(location: str) -> PackageOptions:
+        weights = numpy_helper.from_array(np.ones((2, 1), np.float32), "weights")
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+            "graph",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+            [weights],
+        )
+        opset = [helper.make_opsetid("", 18)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+        path = tmp_path / "model.onnx"
+        external = {"location": location, "size_threshold": 0}
+        onnx.save_model(model, path, save_as_external_data=True, **external)
+        return PackageOptions(
+            model=path,
+            data=tmp_path / "data.csv",
+            target="y",
+            out=tmp_path / "bundle",
+            task="regression",
+        )
+
+    (tmp_path / "data.csv").write_text("a,b,y\n1,2,3\n4,5,9\n")
+    with pytest.raises(
+        ModelFileRejected, match="'golden.json' has a name of the bundle"
+    ):
+        package(save("golden.json"), CONFIG)
+    report = package(save("weights.bin"), CONFIG)
+    assert (report.folder / "weights.bin").stat().st_size == 8
+    assert report.metrics["rmse"] == 0
+    (report.folder / "weights.bin").write_bytes(bytes(8))
+    with pytest.raises(BundleRejected, match="'weights.bin' was changed"):
+        validate(report.folder, CONFIG)
 
 
 def test_docs_name_every_key(packaged: PackageReport) -> None:
