@@ -24,8 +24,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app import decode
+from app.body import read_body
 from app.config import Config
-from app.decode import read_body, read_rows
+from app.decode import Wanted, read_csv, read_rows
 from app.errors import (
     AppError,
     BodyTooLarge,
@@ -597,6 +598,13 @@ def test_data_without_rows_is_refused(body: str, content_type: str) -> None:
         with chunks_of(size):
             with pytest.raises(NoDataToPredict, match="^No data to predict on$"):
                 read(body, content_type, numeric("a", "b"))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\r\n"])
+def test_file_without_a_header_has_no_data(data: bytes) -> None:
+    wanted = Wanted(numeric("a"), (), None, LIMITS, False, True)
+    with pytest.raises(NoDataToPredict):
+        next(read_csv(data, wanted))
 
 
 @CSV_AND_JSON
