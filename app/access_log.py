@@ -17,12 +17,15 @@ class RequestRecord:
 
     Stages are named in the order they end; each gets the milliseconds since the one
     before it.
+
+    headers: what the answer is to say beside what its response says.
     """
 
     __slots__ = (
         "_last",
         "_started",
         "deployment",
+        "headers",
         "model",
         "received",
         "request_id",
@@ -33,6 +36,7 @@ class RequestRecord:
 
     def __init__(self) -> None:
         self.request_id = os.urandom(16).hex()
+        self.headers: list[tuple[str, str]] = []
         self.user: str | None = None
         self.deployment: str | None = None
         self.model: str | None = None

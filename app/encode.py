@@ -270,15 +270,21 @@ def round_decimals(values: NDArray[np.float64], decimals: int) -> NDArray[np.flo
 
 
 def _round_slowly(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
+    return np.array(_rounded(values, decimals), np.float64)
+
+
+def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
     # No double has a digit further than 1,074 places behind the point.
     places = min(decimals, 1100)
-    return np.array([round(value, places) for value in values.tolist()]) + 0.0
+    # Adding 0.0 makes -0.0 positive.
+    return [round(value, places) + 0.0 for value in values.tolist()]
 
 
 def number_tokens(values: NDArray[np.float64], decimals: int) -> list[bytes]:
     """Each number rounded, in its shortest form."""
-    rounded = round_decimals(np.ascontiguousarray(values), decimals)
-    return _tokens(rounded)
+    if len(values) < _FEW:
+        return [orjson.dumps(value) for value in _rounded(values, decimals)]
+    return _tokens(round_decimals(np.ascontiguousarray(values), decimals))
 
 
 def _csv_numbers(values: NDArray[np.float64], decimals: int) -> list[bytes]:

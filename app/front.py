@@ -51,6 +51,7 @@ class Front:
             exc_info: OptExcInfo | None = None,
         ) -> Callable[[bytes], Any]:
             milliseconds = record.milliseconds
+            headers.extend(record.headers)
             headers.append(("X-DataRobot-Execution-Time", str(milliseconds)))
             headers.append(("X-DataRobot-Request-ID", record.request_id))
             headers.extend(_CORS)

@@ -48,6 +48,8 @@ from schemas.errors import data_error
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# Each part of an answer is a write of its own; smaller answers are worth a copy.
+_ONE_WRITE = 65_536
 # Smaller answers grow, or gain nothing worth the time, when compressed.
 _COMPRESS_FROM = 1400
 
@@ -98,7 +100,9 @@ def predict(deployment_id: str) -> Response:
             parts += [writer.separator, rows] if len(parts) > 1 else [rows]
         parts.append(writer.foot)
         record.stage("score")
-    return _response(parts, writer.media_type, served, environ, is_cached=is_cached)
+    return _response(
+        parts, writer.media_type, served, environ, record, is_cached=is_cached
+    )
 
 
 def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -> User:
@@ -233,22 +237,24 @@ def _response(
     media_type: str,
     served: ServedModel,
     environ: WSGIEnvironment,
+    record: RequestRecord,
     *,
     is_cached: bool,
 ) -> Response:
-    headers = {
-        "X-DataRobot-Model-Cache-Hit": "true" if is_cached else "false",
-        "X-DataRobot-Model-Id": served.model.id,
-        "Vary": "Accept, Accept-Encoding",
-    }
+    record.headers += [
+        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
+        ("X-DataRobot-Model-Id", served.model.id),
+        ("Vary", "Accept, Accept-Encoding"),
+    ]
     size = sum(map(len, parts))
-    accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
-    if size >= _COMPRESS_FROM and _accepts_gzip(accepted):
+    if size >= _COMPRESS_FROM and _accepts_gzip(
+        environ.get("HTTP_ACCEPT_ENCODING", "")
+    ):
+        record.headers.append(("Content-Encoding", "gzip"))
         parts = list(_gzip(parts))
-        size = sum(map(len, parts))
-        headers["Content-Encoding"] = "gzip"
-    headers["Content-Length"] = str(size)
-    return Response(parts, headers=headers, content_type=media_type)
+    if size < _ONE_WRITE:
+        parts = [b"".join(parts)]
+    return Response(parts, content_type=media_type)
 
 
 @lru_cache(maxsize=256)
