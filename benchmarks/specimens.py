@@ -134,10 +134,10 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def csv_body(frame: pd.DataFrame) -> bytes:
-    """The rows with a header line; missing cells are empty."""
+    """The rows with a header line; missing cells are empty, nothing is quoted."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     out = io.BytesIO()
-    csv.write_csv(table, out, csv.WriteOptions(quoting_style="needed"))
+    csv.write_csv(table, out, csv.WriteOptions(quoting_style="none"))
     return out.getvalue()
 
 
