@@ -187,8 +187,13 @@ class Decoder:
         texts = {}
         try:
             cells = list(chain.from_iterable(map(self._pick, records)))
-            for position, code in self._codes:
-                cells[position::width] = map(code, cells[position::width])
+            if len(records) == 1:
+                # Most requests have one row, for which slices cost more than look-ups.
+                for position, code in self._codes:
+                    cells[position] = code(cells[position])
+            else:
+                for position, code in self._codes:
+                    cells[position::width] = map(code, cells[position::width])
             for position in self._texts:
                 column = cells[position::width]
                 texts[position] = np.array(column, dtype=object)
