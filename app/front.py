@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from gunicorn.http.errors import ParseException
+from werkzeug.wsgi import ClosingIterator
 
 from app.access_log import RequestRecord
 
@@ -24,6 +30,10 @@ _CORS = [
     ),
     ("Access-Control-Allow-Headers", "Content-Type,Authorization,datarobot-key"),
 ]
+
+# What is left of a body that nobody wanted is read for so long, so much at a time.
+_DRAIN_SECONDS = 5.0
+_DRAIN_STEP = 262_144
 
 
 class Front:
@@ -58,4 +68,33 @@ class Front:
             record.write(environ["REQUEST_METHOD"], path, int(status[:3]), headers)
             return start(status, headers, exc_info)
 
-        return self._application(environ, answer)
+        parts = self._application(environ, answer)
+        if record.received is None and _has_body(environ):
+            return ClosingIterator(parts, partial(_drain, environ))
+        return parts
+
+
+def _has_body(environ: WSGIEnvironment) -> bool:
+    return bool(
+        environ.get("CONTENT_LENGTH", "0") not in ("", "0")
+        or environ.get("HTTP_TRANSFER_ENCODING")
+    )
+
+
+def _drain(environ: WSGIEnvironment) -> None:
+    """Take what the client still sends, after it was answered.
+
+    A connection that is closed with a part of the body unread is reset, and the
+    answer lost with it; nginx makes a 502 of that.
+    """
+    connection = environ.get("gunicorn.socket")
+    if connection is None:
+        return
+    end = time.monotonic() + _DRAIN_SECONDS
+    # The client may be gone, stall, or send chunks that are none.
+    with suppress(OSError, ParseException):
+        while (left := end - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not environ["wsgi.input"].read(_DRAIN_STEP):
+                break
+    connection.settimeout(None)
