@@ -18,6 +18,8 @@ upstream foretell {
     # gunicorn answers or refuses; nginx must not mark it as down for a while.
     server $upstream fail_timeout=0;
     keepalive 64;
+    # Less than FORETELL_KEEP_ALIVE: a request must not meet a closing connection.
+    keepalive_timeout ${reuse}s;
 }
 
 server {
@@ -29,17 +31,10 @@ server {
     client_max_body_size $max_body;
     client_body_buffer_size 256k;
     client_body_timeout 60s;
-    # A request line of up to 8,190 bytes; the rest are headers.
-    large_client_header_buffers 4 16k;
+    # A request line, or a header, of up to 8,190 bytes, as in the server.
+    large_client_header_buffers 8 8k;
     # FORETELL_KEEP_ALIVE.
     keepalive_timeout ${keep_alive}s;
-
-    # Errors of nginx itself, in the shape of the application's.
-    error_page 400 494 @bad_request;
-    error_page 413 @too_large;
-    error_page 414 @line_too_long;
-    error_page 502 @unavailable;
-    error_page 504 @too_slow;
 
     location / {
         proxy_pass http://foretell;
@@ -60,41 +55,53 @@ server {
         proxy_busy_buffers_size 128k;
     }
 
-    location @bad_request {
-        internal;
-        default_type application/json;
-        return 400 '{"message": "The request cannot be read"}';
-    }
-    location @too_large {
-        internal;
-        default_type application/json;
-        return 413 '{"message": "The body is larger than $max_body bytes"}';
-    }
-    location @line_too_long {
-        internal;
-        default_type application/json;
-        return 414 '{"message": "The request line is too long"}';
-    }
-    location @unavailable {
-        internal;
-        default_type application/json;
-        add_header Retry-After 1 always;
-        return 502 '{"message": "The server does not answer; try again shortly"}';
-    }
-    location @too_slow {
-        internal;
-        default_type application/json;
-        return 504 '{"message": "The request took longer than the server allows"}';
-    }
-}
+    # Errors of nginx itself, in the shape of the application's.
+$error_pages}
 """)
+
+
+# Not named locations (@…): nginx goes to none for a request whose URL it cannot read.
+_ERROR_PAGE = """\
+    error_page {statuses} /.nginx/{status};
+    location = /.nginx/{status} {{
+        internal;
+        default_type application/json;{headers}
+        return {status} '{{"message": "{message}"}}';
+    }}
+"""
+
+# 494 is nginx's own number for headers that are too large.
+_ERRORS = {
+    "400 494": "The request cannot be read",
+    "404": "The requested URL was not found on the server.",
+    "405": "The method is not allowed for the requested URL.",
+    "413": "The body is larger than {max_body} bytes",
+    "414": "The request line is too long",
+    "500": "The server met an internal error",
+    "501": "The transfer encoding is not supported",
+    "502": "The server does not answer; try again shortly",
+    "504": "The request took longer than the server allows",
+    "505": "The HTTP version is not supported",
+}
+_HEADERS = {"502": "\n        add_header Retry-After 1 always;"}
 
 
 def site(config: Config) -> str:
     """The text of the site, to be put into nginx's `http` block."""
+    pages = [
+        _ERROR_PAGE.format(
+            statuses=statuses,
+            status=statuses[:3],
+            headers=_HEADERS.get(statuses, ""),
+            message=message.format(max_body=config.max_body),
+        )
+        for statuses, message in _ERRORS.items()
+    ]
     return _SITE.substitute(
         upstream=config.bind,
         max_body=config.max_body,
         keep_alive=config.keep_alive,
+        reuse=max(1, config.keep_alive - 5),
         patience=int(config.request_seconds) + _GRACE_SECONDS,
+        error_pages="".join(pages),
     )

@@ -17,3 +17,9 @@ def test_limits_follow_the_settings():
     assert "client_max_body_size 1234;" in text
     assert "proxy_read_timeout 15s;" in text
     assert "keepalive_timeout 7s;" in text
+    assert "The body is larger than 1234 bytes" in text
+
+
+def test_nginx_ends_connections_before_the_server_does():
+    for keep_alive, reuse in ((65, 60), (7, 2), (2, 1)):
+        assert f"keepalive_timeout {reuse}s;" in site(Config(keep_alive=keep_alive))

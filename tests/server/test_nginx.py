@@ -1,0 +1,393 @@
+"""A real nginx, with the site made from the settings, in front of a real server."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config import Config
+from app.nginx import site
+from tests.server.processes import (
+    Endpoint,
+    Server,
+    end,
+    read_response,
+    running,
+    wait_for,
+)
+from tests.server.served_models import (
+    FIRST,
+    GRAPH,
+    SECOND,
+    ServedModels,
+    csv_body,
+    frame,
+    json_body,
+    padded_body,
+    prediction_path,
+)
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+MAX_BODY = 52_428_800
+KEY = "the-server's-key"
+LEGACY = f"/predApi/v1.0/deployments/{FIRST}/predictions"
+
+# Where the tests must run, a missing nginx is an error of each.
+pytestmark = pytest.mark.skipif(
+    NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
+)
+
+_MAIN = """\
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {site}
+}}
+"""
+
+
+@contextmanager
+def fronting(models: ServedModels, folder: Path, config: Config) -> Iterator[Endpoint]:
+    """nginx on a port of its own."""
+    assert NGINX is not None, "nginx is not installed"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = site(config).replace("listen 80;", f"listen 127.0.0.1:{port};")
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
+    main = folder / "nginx.conf"
+    main.write_text(_MAIN.format(user=user, folder=folder, site=text))
+    with open(folder / "output.log", "wb") as output:
+        process = subprocess.Popen(
+            [NGINX, "-p", folder, "-e", folder / "error.log", "-c", main],
+            stdout=output,
+            stderr=output,
+        )
+    front = Endpoint(models, port)
+    try:
+        wait_for(lambda: _listens(front, process, folder))
+        yield front
+    finally:
+        front.close_connections()
+        end(process)
+
+
+def _listens(front: Endpoint, process: subprocess.Popen[bytes], folder: Path) -> bool:
+    assert process.poll() is None, (folder / "error.log").read_text()
+    try:
+        front.open_socket().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def behind(
+    models: ServedModels, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The server on a unix socket."""
+    folder = tmp_path_factory.mktemp("behind")
+    bind = f"unix:{folder}/s"
+    with running(models, folder / "home", bind=bind, datarobot_key=KEY) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def front(
+    behind: Server, models: ServedModels, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    config = Config(bind=f"unix:{behind.path}")
+    with fronting(models, tmp_path_factory.mktemp("nginx"), config) as started:
+        yield started
+
+
+# What an answer's headers say about one request alone.
+_OWN = {"date", "x-datarobot-execution-time", "x-datarobot-request-id", "server"}
+
+Ask = Callable[[Endpoint], Any]
+
+SAME: dict[str, tuple[int, Ask]] = {
+    "CSV": (200, lambda at: at.predict(FIRST, frame(10, 1))),
+    "CSV out": (200, lambda at: at.predict(FIRST, frame(10, 1), Accept="text/csv")),
+    "JSON": (
+        200,
+        lambda at: at.predict(
+            FIRST, json_body(frame(10, 1)), Content_Type="application/json"
+        ),
+    ),
+    "the graph": (200, lambda at: at.predict(GRAPH, frame(10, 1))),
+    "gzip in": (
+        200,
+        lambda at: at.predict(
+            FIRST, gzip.compress(csv_body(frame(90, 1))), Content_Encoding="gzip"
+        ),
+    ),
+    "gzip out": (
+        200,
+        lambda at: at.predict(FIRST, frame(90, 1), Accept_Encoding="gzip"),
+    ),
+    "a long answer": (200, lambda at: at.predict(FIRST, frame(20_000, 1))),
+    "chunks": (
+        200,
+        lambda at: at.predict(FIRST, iter([b"x,y,colour\n", b"1,2,red\n"])),
+    ),
+    "the legacy layout": (
+        200,
+        lambda at: at.ask(
+            "POST",
+            LEGACY,
+            csv_body(frame(3, 1)),
+            at.headers() | {"datarobot-key": KEY},
+        ),
+    ),
+    "doubled slashes": (
+        200,
+        lambda at: at.ask(
+            "POST",
+            "//api//v2//deployments//" + FIRST + "//predictions//",
+            csv_body(frame(3, 1)),
+            at.headers(),
+        ),
+    ),
+    "encoded characters": (
+        200,
+        lambda at: at.predict(
+            FIRST,
+            csv_body(frame(3, 1).assign(**{"a b/ü": "%"})),
+            query="?passthroughColumns=a+b%2F%C3%BC",
+        ),
+    ),
+    "ping": (200, lambda at: at.ask("GET", "/ping")),
+    "readyz": (200, lambda at: at.ask("GET", "/readyz")),
+    "head": (200, lambda at: at.ask("HEAD", "/healthz")),
+    "options": (200, lambda at: at.ask("OPTIONS", prediction_path(FIRST))),
+    "wrong token": (401, lambda at: at.predict(token="x")),
+    "no key": (401, lambda at: at.ask("POST", LEGACY, b"", at.headers())),
+    "wrong key": (
+        401,
+        lambda at: at.ask("POST", LEGACY, b"", at.headers() | {"datarobot-key": "x"}),
+    ),
+    "unknown deployment": (404, lambda at: at.predict("f" * 24)),
+    "unknown URL": (404, lambda at: at.ask("GET", "/predApi/v1.0/nowhere")),
+    "method": (405, lambda at: at.ask("PUT", prediction_path(FIRST))),
+    "unacceptable": (406, lambda at: at.predict(Accept="image/png")),
+    "wrong type": (415, lambda at: at.predict(Content_Type="image/png")),
+    "unknown parameter": (422, lambda at: at.predict(query="?wd=1")),
+    "bad body": (
+        400,
+        lambda at: at.predict(FIRST, b"{", Content_Type="application/json"),
+    ),
+    "no data": (422, lambda at: at.predict(FIRST, b"")),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_answers_pass_through_unchanged(
+    front: Endpoint, behind: Server, what: str
+) -> None:
+    status, ask = SAME[what]
+    through, direct = ask(front), ask(behind)
+    assert (through.status, direct.status) == (status, status)
+    assert through.body == direct.body
+    names = (through.headers.keys() | direct.headers.keys()) - _OWN
+    assert {name: through.headers.get(name) for name in names} == {
+        name: direct.headers.get(name) for name in names
+    }
+    assert through.headers["server"] == "nginx"
+
+
+def line_of(length: int) -> str:
+    path = prediction_path(FIRST, "?passthroughColumns=")
+    return path + "x" * (length - len(f"POST {path} HTTP/1.1"))
+
+
+def test_request_line_of_8190_bytes_passes(front: Endpoint) -> None:
+    name = line_of(8190).partition("=")[2]
+    body = csv_body(frame(2, 1).assign(**{name: "kept"}))
+    answer = front.ask("POST", line_of(8190), body, front.headers())
+    assert answer.status == 200
+    assert answer.json["data"][0]["passthroughValues"] == {name: "kept"}
+
+
+@pytest.mark.parametrize("length", [8191, 9000, 20_000])
+def test_longer_request_line_is_414(front: Endpoint, length: int) -> None:
+    answer = front.ask("POST", line_of(length), b"x\n1\n", front.headers())
+    assert (answer.status, answer.message) == (414, "The request line is too long")
+
+
+def test_body_of_50_megabytes_passes(front: Endpoint) -> None:
+    assert len(front.predict(FIRST, padded_body(MAX_BODY)).positives) == 100
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_larger_body_is_413(front: Endpoint, chunked: bool) -> None:
+    body = padded_body(MAX_BODY + 1)
+    pieces = (body[at : at + 10**6] for at in range(0, len(body), 10**6))
+    answer = front.predict(FIRST, pieces if chunked else body)
+    assert (answer.status, answer.message) == (
+        413,
+        f"The body is larger than {MAX_BODY} bytes",
+    )
+
+
+def test_announced_length_is_enough_for_a_413(front: Endpoint) -> None:
+    with front.open_socket() as opened:
+        opened.sendall(front.head(MAX_BODY + 1))
+        assert read_response(opened).status == 413
+
+
+@pytest.mark.parametrize("size", [200_000, 5_000_000, MAX_BODY])
+def test_large_body_that_nobody_reads_gets_its_answer(
+    front: Endpoint, size: int
+) -> None:
+    body = padded_body(size)
+    for _ in range(3):
+        assert front.predict(FIRST, body, token="x").status == 401
+        assert front.predict("f" * 24, body).status == 404
+        assert front.predict(FIRST, body, query="?wd=1").status == 422
+
+
+def test_connections_are_used_again_on_both_sides(
+    front: Endpoint, behind: Server
+) -> None:
+    connection = front.connect()
+    assert front.predict(over=connection).status == 200
+    opened = connection.sock
+    worker_files = sum(worker.num_fds() for worker in behind.workers())
+    for _ in range(50):
+        assert front.predict(over=connection).status == 200
+    assert connection.sock is opened
+    assert sum(worker.num_fds() for worker in behind.workers()) <= worker_files + 2
+
+
+BAD = {
+    "TRACE": (405, b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "no host": (400, b"GET /ping HTTP/1.1\r\n\r\n"),
+    "a long header": (
+        400,
+        b"GET /ping HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n",
+    ),
+    "an unknown coding": (
+        501,
+        b"POST /ping HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n",
+    ),
+    "a made-up version": (505, b"GET /ping HTTP/9.9\r\nHost: x\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_errors_of_nginx_are_json(front: Endpoint, what: str) -> None:
+    status, request = BAD[what]
+    with front.open_socket() as opened:
+        opened.sendall(request)
+        answer = read_response(opened)
+    assert answer.status == status
+    assert isinstance(answer.message, str)
+
+
+def test_server_that_is_down_is_502(models: ServedModels, tmp_path: Path) -> None:
+    config = Config(bind=f"unix:{tmp_path}/s")
+    with fronting(models, tmp_path, config) as front:
+        answer = front.predict()
+        assert (answer.status, answer.message) == (
+            502,
+            "The server does not answer; try again shortly",
+        )
+        assert answer.headers["retry-after"] == "1"
+        # And when it is there, nginx does not go on refusing.
+        with running(models, tmp_path / "home", bind=config.bind, workers=1) as server:
+            assert front.predict().status == 200
+            # A restart behind nginx.
+            for worker in server.workers():
+                worker.kill()
+            assert wait_for(lambda: front.predict().status == 200)
+
+
+def test_slow_request_is_504_by_the_application(
+    models: ServedModels, tmp_path: Path
+) -> None:
+    config = Config(bind=f"unix:{tmp_path}/s", request_seconds=0.05)
+    settings = {"bind": config.bind, "request_seconds": 0.05, "workers": 1}
+    with (
+        running(models, tmp_path / "home", **settings) as server,
+        fronting(models, tmp_path, config) as front,
+    ):
+        answer = front.predict(FIRST, frame(100_000, 1))
+        assert (answer.status, answer.message) == (
+            504,
+            "The request took longer than the server allows",
+        )
+        assert answer.headers["x-datarobot-request-id"]
+        assert server.predict().status == 200
+
+
+def test_server_that_hangs_is_504_by_nginx(
+    models: ServedModels, tmp_path: Path
+) -> None:
+    config = Config(bind=f"unix:{tmp_path}/s", request_seconds=1)
+    # The shortest patience that the site can be made with is too long for a test.
+    hurried = replace(config)
+    with running(models, tmp_path / "home", bind=config.bind, workers=1) as server:
+        with _hurrying(models, tmp_path, hurried) as front:
+            (worker,) = server.workers()
+            worker.suspend()
+            try:
+                answer = front.predict()
+            finally:
+                worker.resume()
+        assert (answer.status, answer.message) == (
+            504,
+            "The request took longer than the server allows",
+        )
+
+
+@contextmanager
+def _hurrying(models: ServedModels, folder: Path, config: Config) -> Iterator[Endpoint]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.nginx._GRACE_SECONDS", 0)
+        with fronting(models, folder, config) as front:
+            yield front
+
+
+def test_stop_behind_nginx_finishes_what_is_in_flight(
+    models: ServedModels, tmp_path: Path
+) -> None:
+    config = Config(bind=f"unix:{tmp_path}/s")
+    with (
+        running(models, tmp_path / "home", bind=config.bind, workers=1) as server,
+        fronting(models, tmp_path, config) as front,
+    ):
+        body = csv_body(frame(150_000, 1))
+        kept = front.connect()
+        assert front.predict(over=kept).status == 200
+        (worker,) = server.workers()
+        idle = worker.cpu_times()
+        with front.open_socket() as opened:
+            opened.sendall(front.head(body, SECOND) + body)
+            wait_for(lambda: worker.cpu_times().user - idle.user > 0.05)
+            server.process.send_signal(signal.SIGTERM)
+            assert read_response(opened).status == 200
+        server.process.wait(30)
+        assert front.predict(over=kept).status == 502
