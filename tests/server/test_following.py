@@ -126,7 +126,7 @@ def test_new_and_revoked_tokens_are_seen(server: Server, store: Store) -> None:
 
 
 def test_expired_token_is_refused(server: Server, store: Store) -> None:
-    _, secret = store.create_token("admin", timedelta(seconds=3))
+    _, secret = store.create_token("admin", timedelta(seconds=2))
     wait_for_all(server, lambda over: server.predict(token=secret, over=over), 200)
     began = time.monotonic()
     wait_for_all(server, lambda over: server.predict(token=secret, over=over), 401)
