@@ -6,30 +6,38 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from app.errors import DeadlineExceeded, Overloaded
 
 
 class Admission:
-    """Counts requests in flight and hands out the slots for large ones.
+    """A context for each request in flight; the surplus is refused.
 
     A worker that takes on more than it can answer slows down every request; one that
     refuses the surplus at once keeps its pace.
     """
 
     def __init__(self, in_flight: int, bulk_slots: int) -> None:
-        self._requests = threading.BoundedSemaphore(in_flight)
+        self._free = in_flight
+        self._lock = threading.Lock()
         self._bulk = threading.BoundedSemaphore(bulk_slots)
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """One request's place. Raises Overloaded if there is none."""
-        if not self._requests.acquire(blocking=False):
-            raise Overloaded
-        try:
-            yield
-        finally:
-            self._requests.release()
+    def __enter__(self) -> None:
+        """Take on one request more. Raises Overloaded if there is no place for it."""
+        with self._lock:
+            if self._free == 0:
+                raise Overloaded
+            self._free -= 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._free += 1
 
     @contextmanager
     def bulk(self, deadline: float) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -63,8 +63,7 @@ def predict(deployment_id: str) -> Response:
     record = current_record()
     environ = request.environ
     deadline = time.monotonic() + services.config.request_seconds
-    with ExitStack() as held:
-        held.enter_context(services.admission.request())
+    with services.admission:
         user = _user(services, environ, record)
         arguments = _arguments(environ.get("QUERY_STRING", ""))
         kind = _writer(environ.get("HTTP_ACCEPT", ""))
@@ -74,32 +73,31 @@ def predict(deployment_id: str) -> Response:
         record.stage("accept")
 
         is_bulk = _is_bulk(services, environ)
-        if is_bulk:
-            held.enter_context(services.admission.bulk(deadline))
-            record.stage("wait")
-        body = _body(services, environ, deadline)
-        record.received = len(body)
-        record.stage("read")
+        with services.admission.bulk(deadline) if is_bulk else nullcontext():
+            body = _body(services, environ, deadline)
+            record.received = len(body)
+            record.stage("read")
 
-        answering = Answering(
-            served,
-            deployment.settings,
-            deployment.threshold,
-            arguments.passthrough,
-            arguments.decimals,
-            arguments.prediction_warning,
-        )
-        content_type = environ.get("CONTENT_TYPE")
-        chunks = _counted(answering.read(body, content_type, services.config), record)
-        first = next(chunks)
-        record.stage("decode")
-        writer, work = answering.begin(kind, first)
-        each = services.bulk.map if is_bulk else in_turn
-        parts = [writer.head]
-        for rows in each(work, chain([first], chunks), deadline):
-            parts += [writer.separator, rows] if len(parts) > 1 else [rows]
-        parts.append(writer.foot)
-        record.stage("score")
+            answering = Answering(
+                served,
+                deployment.settings,
+                deployment.threshold,
+                arguments.passthrough,
+                arguments.decimals,
+                arguments.prediction_warning,
+            )
+            content_type = environ.get("CONTENT_TYPE")
+            chunks = answering.read(body, content_type, services.config)
+            first = next(chunks)
+            record.stage("decode")
+
+            writer, work = answering.begin(kind, first)
+            each = services.bulk.map if is_bulk else in_turn
+            parts = [writer.head]
+            for rows in each(work, _counted(first, chunks, record), deadline):
+                parts += [writer.separator, rows] if len(parts) > 1 else [rows]
+            parts.append(writer.foot)
+            record.stage("score")
     return _response(
         parts, writer.media_type, served, environ, record, is_cached=is_cached
     )
@@ -226,8 +224,10 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
             connection.settimeout(None)
 
 
-def _counted(chunks: Iterator[Chunk], record: RequestRecord) -> Iterator[Chunk]:
-    for chunk in chunks:
+def _counted(
+    first: Chunk, others: Iterator[Chunk], record: RequestRecord
+) -> Iterator[Chunk]:
+    for chunk in chain([first], others):
         record.rows = chunk.first_row + len(chunk.columns)
         yield chunk
 

@@ -63,7 +63,7 @@ def score(
 
 def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:
     finite = np.isfinite(values)
-    if not finite.all():
+    if not np.logical_and.reduce(finite, axis=None):
         row = first_row + int(np.argmin(finite.all(axis=1)))
         raise PredictionNotFinite(row)
 

@@ -60,9 +60,9 @@ def test_deadline_is_checked_between_chunks_in_turn():
 
 def test_surplus_requests_are_refused():
     admission = Admission(1, 1)
-    with admission.request(), pytest.raises(Overloaded), admission.request():
+    with admission, pytest.raises(Overloaded), admission:
         pass
-    with admission.request():
+    with admission:
         pass
 
 

@@ -503,7 +503,7 @@ def test_rows_and_columns_over_the_limit(serve):
 
 def test_server_without_a_free_place(serve):
     predict = serve(max_in_flight=1, workers=1)
-    with predict.services.admission.request():
+    with predict.services.admission:
         answer = predict("churn", CSV)
     assert refusal(answer, 503) == "The server is busy; try again shortly"
     assert int(answer.headers["Retry-After"]) >= 1
