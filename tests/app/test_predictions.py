@@ -117,13 +117,13 @@ def test_compressed_body_counts_for_what_it_may_hold(serve):
     predict = serve(bulk_body=1000)
     packed = gzip.compress(HEADER + ROW * 500)
     assert len(packed) < 1000
-    with predict.services.admission.bulk(time.monotonic() + 1):
-        with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
+        with predict.services.admission.bulk(time.monotonic() + 1):
             headers = {"Content-Encoding": "gzip"}
             waiting = pool.submit(predict, "churn", packed, headers=headers)
             time.sleep(0.1)
             assert not waiting.done()
-    assert waiting.result(10).status_code == 200
+        assert waiting.result(10).status_code == 200
 
 
 def test_time_is_over_between_two_chunks(serve, monkeypatch):
