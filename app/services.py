@@ -39,6 +39,7 @@ class Services:
         self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
         self.snapshot = _NOTHING
         self._refreshing = threading.Lock()
+        self._is_following = True
         self._loaded = threading.Event()
         self._is_stopping: Callable[[], bool] = lambda: False
 
@@ -123,7 +124,13 @@ class Services:
         except Exception:
             # A database that is away for a while must not end the only thread that
             # would notice its return; requests go on with the last picture.
-            log.exception("the store cannot be read")
+            if self._is_following:
+                log.exception("the store cannot be read")
+            self._is_following = False
+        else:
+            if not self._is_following:
+                log.warning("the store can be read again")
+            self._is_following = True
 
     def _warm(self) -> None:
         if not self.has_read_store:

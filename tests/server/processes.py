@@ -278,13 +278,13 @@ def running(
     arguments: tuple[str, ...] = (),
     folder: Path = ROOT,
     ready: bool = True,
-    command: Sequence[str] = (),
+    program: Sequence[str | Path] = (BIN / "gunicorn",),
     environ: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Server]:
     """A server on `home`, which gets a copy of the models unless it is there.
 
-    command: what runs gunicorn. environ: added to what it gets.
+    environ: added to what the program gets.
     """
     if not home.exists():
         models.copy_to(home)
@@ -295,7 +295,7 @@ def running(
     ):
         start = error.tell()
         process = subprocess.Popen(
-            [*command, BIN / "gunicorn", *arguments],
+            [*program, *arguments],
             cwd=folder,
             env=environment(home, **settings) | dict(environ or {}),
             stdout=access,

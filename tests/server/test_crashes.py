@@ -93,6 +93,16 @@ def test_worker_that_starts_again_knows_its_tokens_from_the_first_request(
         assert answer.startswith(b"HTTP/1.1 422"), answer
 
 
+def test_workers_end_with_their_master(start: Start) -> None:
+    server = start()
+    workers = server.workers()
+    server.process.kill()
+    server.process.wait()
+    assert psutil.wait_procs(workers, timeout=15)[1] == []
+    with pytest.raises(ConnectionRefusedError):
+        server.open_socket()
+
+
 def test_worker_without_a_database_does_not_deny_tokens(start: Start) -> None:
     server = start(workers=1)
     database = server.home / "foretell.db"
@@ -108,10 +118,14 @@ def test_worker_without_a_database_does_not_deny_tokens(start: Start) -> None:
     assert answer.status == 503, answer.body
     assert server.ask("GET", "/readyz").status == 503
     assert server.ask("GET", "/healthz").status == 200
+    time.sleep(1)
+    # Said once a process, however often it is tried.
+    assert server.errors().count("the store cannot be read") <= 2
     for file in away.iterdir():
         file.rename(database.with_name(file.name))
     wait_for(lambda: server.ask("GET", "/readyz").status == 200)
     assert server.predict().status == 200
+    assert "the store can be read again" in server.errors()
 
 
 @pytest.fixture

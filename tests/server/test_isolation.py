@@ -15,6 +15,7 @@ import pytest
 
 from tests.server.processes import Server, running
 from tests.server.served_models import (
+    BIN,
     FIRST,
     GRAPH,
     ServedModels,
@@ -131,7 +132,8 @@ def test_server_needs_no_network(models: ServedModels, tmp_path: Path) -> None:
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system allows no network namespaces")
     home, path = tmp_path / "home", tmp_path / "s"
-    with running(models, home, command=alone, bind=f"unix:{path}") as server:
+    program = [*alone, BIN / "gunicorn"]
+    with running(models, home, program=program, bind=f"unix:{path}") as server:
         for deployment in (FIRST, GRAPH):
             assert server.predict(deployment).status == 200
         # Anything that it sent would have found no route, and be counted.

@@ -10,6 +10,7 @@ import pytest
 
 from tests.server.processes import ROOT, Server
 from tests.server.served_models import (
+    BIN,
     FIRST,
     GRAPH,
     SECOND,
@@ -40,6 +41,17 @@ def test_gunicorn_alone_serves_a_copy_of_the_project(
     assert server.predict(FIRST, rows).positives == models.probabilities(FIRST, rows)
     maps = Path(f"/proc/{server.process.pid}/cwd").readlink()
     assert maps == copy
+
+
+def test_serve_starts_the_same_server_in_any_folder(
+    start: Start, models: ServedModels, tmp_path: Path
+) -> None:
+    # gunicorn would take this module for the project's, and this file for its own.
+    (tmp_path / "app.py").write_text("raise SystemExit(1)")
+    (tmp_path / "gunicorn.conf.py").write_text("raise SystemExit(1)")
+    server = start(program=[BIN / "foretell", "serve"], folder=tmp_path)
+    rows = frame(5, seed=3)
+    assert server.predict(FIRST, rows).positives == models.probabilities(FIRST, rows)
 
 
 def test_empty_state_folder_becomes_a_server(start: Start, tmp_path: Path) -> None:
