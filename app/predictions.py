@@ -30,6 +30,7 @@ from app.errors import (
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
     ExplanationsUnavailable,
+    InvalidToken,
     ModelUnavailable,
     NotAcceptable,
     NotReady,
@@ -107,7 +108,12 @@ def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -
     if not services.has_read_store:
         raise NotReady
     header = environ.get("HTTP_AUTHORIZATION")
-    user = authenticate(header, services.snapshot, now())
+    try:
+        user = authenticate(header, services.snapshot, now())
+    except InvalidToken:
+        if not services.catch_up():
+            raise
+        user = authenticate(header, services.snapshot, now())
     record.user = user.id
     return user
 
@@ -142,6 +148,8 @@ def _deployment(
     record: RequestRecord,
 ) -> Deployment:
     record.deployment = deployment_id
+    if deployment_id not in services.snapshot.deployments:
+        services.catch_up()
     try:
         deployment = services.snapshot.deployment(deployment_id, user)
     except UnknownDeployment:

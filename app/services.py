@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from app.store.store import Store
 
 # Before the store was read: no generation is negative.
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
+
+_CATCH_UP_SECONDS = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class Services:
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
         self.snapshot = _NOTHING
+        self._next_catch_up = 0.0
         self._refreshing = threading.Lock()
         self._is_following = True
         self._loaded = threading.Event()
@@ -70,6 +74,20 @@ class Services:
                 self._preload(new, set(pending))
             self.snapshot = new
             self.models.drop_all_but(_models(new.deployments))
+
+    def catch_up(self) -> bool:
+        """Look at the store now, for a client that may know more than this worker.
+
+        A token or deployment made a moment ago is then known at once. Guesses must
+        not become a load on the database, so this looks no more often than every
+        20 ms. Returns whether anything changed.
+        """
+        before, moment = self.snapshot, time.monotonic()
+        if moment < self._next_catch_up:
+            return False
+        self._next_catch_up = moment + _CATCH_UP_SECONDS
+        self._refresh_safely()
+        return self.snapshot is not before
 
     def _pending(self, new: Snapshot) -> Mapping[str, Deployment]:
         # Only models that were in use are worth the wait: a model that nobody asked

@@ -6,7 +6,7 @@ import pytest
 
 from app.config import Config
 from app.model_cache import ModelCache
-from app.services import Services
+from app.services import Services, now
 from backends.bundle import BundleRejected
 
 
@@ -46,6 +46,22 @@ def test_unchanged_store_keeps_the_picture(services, deployed):
     before = services.snapshot
     services.refresh()
     assert services.snapshot is before
+
+
+def test_client_that_knows_more_makes_a_worker_look(services, deployed):
+    services.store.add_user("bob")
+    _, secret = services.store.create_token("bob")
+    assert services.snapshot.authenticate(secret, now()) is None
+    assert services.catch_up()
+    assert services.snapshot.authenticate(secret, now()).name == "bob"
+
+
+def test_guesses_do_not_load_the_database(services, deployed, monkeypatch):
+    looks = []
+    monkeypatch.setattr(services, "refresh", lambda: looks.append(1))
+    for _ in range(100):
+        services.catch_up()
+    assert 1 <= len(looks) < 20
 
 
 def test_old_model_answers_until_the_new_one_is_loaded(

@@ -46,7 +46,7 @@ def test_score_takes_the_deployments_settings(
     [
         ("age,income\n1,2\n", "city"),
         ("age,income,city\n1,2,x\n1,much,x\n", "row 1"),
-        ("age,age,city\n", "age"),
+        ("age,age,city\n1,2,x\n", "age"),
         ("", "No data"),
         ("age,income,city\n1,2\n", "fields"),
     ],
