@@ -36,6 +36,7 @@ class Load:
 
     Each answer with status 200 has an entry in `started`, `ended` (monotonic seconds)
     and `watched` (the watched header's value). Anything else is an error.
+    uncounted: right answers while the load settled.
     cpu: share of one core that the generator itself used, 0–1.
     """
 
@@ -43,6 +44,7 @@ class Load:
     ended: list[float] = field(default_factory=list)
     watched: list[bytes] = field(default_factory=list)
     errors: int = 0
+    uncounted: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
 
@@ -57,6 +59,12 @@ class Load:
         return [
             end - start for start, end in zip(self.started, self.ended, strict=True)
         ]
+
+    def forget(self) -> None:
+        """Count anew, but for errors."""
+        self.uncounted = len(self.ended)
+        for seen in (self.started, self.ended, self.watched):
+            seen.clear()
 
     def count(self, answer: Answer, started: float, watch: bytes) -> None:
         """Note an answer."""
@@ -98,11 +106,13 @@ def closed_loop(
     *,
     concurrency: int,
     until: Until,
+    settle: float = 0.0,
     watch: bytes = b"",
 ) -> Load:
     """Keep one request in flight on each of `concurrency` connections.
 
     requests: sent in turn, so that rows change from request to request.
+    settle: seconds at first whose answers do not count, for the queues to fill.
     watch: header whose value each answer is noted with, in lower case.
     What is in flight at the end is awaited, so that it disturbs no later run, but not
     counted. Raises LoadStalled, and OSError if the server is not there.
@@ -125,6 +135,9 @@ def closed_loop(
     for connection in fresh:
         begin(connection)
     while not until(len(load.ended) + load.errors):
+        if settle and time.monotonic() > started + settle:
+            load.forget()
+            started, cpu, settle = time.monotonic(), time.process_time(), 0.0
         for descriptor in _ready(poll):
             connection, since = open_[descriptor]
             answer = _receive(connection, load)

@@ -24,6 +24,11 @@ LIBRARIES = (
 )
 
 
+# Widths of the table's columns.
+_NAME = 68
+_FIGURE = 14
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One comparison of a bar.
@@ -134,7 +139,7 @@ def heading(machine: Mapping[str, str]) -> str:
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
     """The bars and their parts as aligned lines."""
-    lines = [f"{'bar':<5}{'':<66}{'measured':>12}   {'wanted':<12}"]
+    lines = [f"{'bar':<5}{'':<{_NAME}}{'measured':>{_FIGURE}}   wanted"]
     for name, outcome in outcomes.items():
         head = f"= {outcome.what}"
         lines.append("")
@@ -158,7 +163,8 @@ def _line(name: str, part: Part, *, met: bool) -> str:
     sign = "≤" if part.good == "<=" else "≥"
     measured = f"{_number(part.ratio)} {part.unit}"
     wanted = f"{sign} {part.bar:g} {part.unit}"
-    return f"{name:<66}{measured:>12}   {wanted:<12}{'met' if met else 'MISSED'}"
+    verdict = "met" if met else "MISSED"
+    return f"{name:<{_NAME}}{measured:>{_FIGURE}}   {wanted:<{_FIGURE}}{verdict}"
 
 
 def _number(value: float) -> str:

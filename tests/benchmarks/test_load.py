@@ -79,6 +79,18 @@ def test_every_connection_is_busy(server):
     assert 70 <= len(load.ended) < 77
 
 
+def test_answers_while_it_settles_do_not_count(server):
+    load = closed_loop(
+        server.server_address,
+        requests(b"1"),
+        concurrency=1,
+        until=for_seconds(0.2),
+        settle=0.1,
+    )
+    assert load.uncounted > 0 and load.seconds < 0.2
+    assert load.uncounted + len(load.ended) + 1 == len(server.bodies)
+
+
 @pytest.mark.parametrize("path", ["/500", "/bye"])
 def test_failures_are_counted_not_timed(server, path):
     load = closed_loop(
