@@ -233,6 +233,14 @@ def test_association_id_is_passed_through_unasked(predict):
         assert list(row["passthroughValues"]) == names
 
 
+def test_association_id_may_be_missing_from_the_data(predict):
+    marked = predict.deploy("price", association_id="nothing")
+    [row, _] = rows(predict(marked, CSV))
+    assert "passthroughValues" not in row
+    header, *_ = table(predict(marked, CSV, headers=AS_CSV))
+    assert header == ["price_PREDICTION"]
+
+
 @pytest.mark.parametrize("decimals", [0, 1, 3, 10, 15, 30])
 def test_decimals_number_is_the_most_digits_after_the_point(
     predict, specimens, decimals
