@@ -252,6 +252,17 @@ class Server(Endpoint):
                 other.resume()
         return connection
 
+    def wait_until_taken(self, opened: socket.socket) -> None:
+        """Wait until a worker has accepted the connection."""
+        port = opened.getsockname()[1]
+        wait_for(lambda: port in {each for _, each in self._peers()})
+
+    def _peers(self) -> Iterator[tuple[str, int]]:
+        for worker in self.workers():
+            for connection in worker.net_connections():
+                if connection.raddr:
+                    yield connection.raddr
+
     def connections(self) -> list[http.client.HTTPConnection]:
         """One kept-alive connection to each worker."""
         return [self.connection_to(worker) for worker in self.workers()]

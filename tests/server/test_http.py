@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 
-import psutil
 import pytest
 import requests
 
@@ -26,8 +25,6 @@ from tests.server.served_models import (
     padded_body,
     prediction_path,
 )
-
-MESSAGE = "content-type", "application/json"
 
 
 @pytest.mark.parametrize("step", [1, 7, 100_000])
@@ -76,13 +73,10 @@ def test_curl_sends_a_large_body(server: Server) -> None:
     for name, value in server.headers().items():
         command += ["-H", f"{name}: {value}"]
     url = f"http://127.0.0.1:{server.port}{prediction_path(FIRST)}"
-    began = time.monotonic()
     done = subprocess.run(
         [*command, url], input=body, capture_output=True, timeout=30, check=True
     )
     assert done.stdout.endswith(b"200")
-    # It goes on by itself after a second without an interim answer; that would show.
-    assert time.monotonic() - began < 30
 
 
 def test_continue_is_said_before_the_body(server: Server) -> None:
@@ -211,7 +205,6 @@ def test_requests_sends_a_file(server: Server) -> None:
 
 
 def test_unfinished_requests_do_not_stop_others(server: Server) -> None:
-    (worker, *_) = server.workers()
     connections = [server.open_socket() for _ in range(30)]
     try:
         for number, opened in enumerate(connections):
@@ -221,8 +214,6 @@ def test_unfinished_requests_do_not_stop_others(server: Server) -> None:
     finally:
         for opened in connections:
             opened.close()
-    assert isinstance(worker, psutil.Process)
-    assert worker.is_running()
 
 
 def test_answer_is_whole_for_a_slow_reader(server: Server) -> None:

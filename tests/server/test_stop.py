@@ -36,8 +36,7 @@ def test_request_in_flight_is_finished_and_readiness_ends(start: Start) -> None:
     assert server.ask("GET", "/readyz", over=kept).status == 200
     with server.open_socket() as opened:
         opened.sendall(server.head(body) + body[:10])
-        # The request is in the hands of a thread once the worker reads its body.
-        time.sleep(0.3)
+        server.wait_until_taken(opened)
         _, workers = stop_and_watch(server)
         ready = wait_for(lambda: _not_200(server, kept))
         assert (ready.status, ready.message) == (503, "The server is not ready")
@@ -68,7 +67,7 @@ def test_client_that_never_ends_does_not_hold_up_the_stop(start: Start) -> None:
     server = start(workers=1, graceful_seconds=GRACE)
     with server.open_socket() as opened:
         opened.sendall(server.head(1000) + b"x,y,colour\n")
-        time.sleep(0.3)
+        server.wait_until_taken(opened)
         began, workers = stop_and_watch(server)
         server.process.wait(30)
         taken = time.monotonic() - began
