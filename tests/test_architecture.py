@@ -1,0 +1,285 @@
+"""Who may import whom, and what has to be entered in which table."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import app
+import backends
+import schemas
+from app.blueprints import LAYOUTS
+from app.error_handlers import _STATUS
+from app.store import errors as store_errors
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("app", "backends", "schemas")
+
+# The modules that know Flask: the URLs, the view, and what hangs it all together.
+WEB = [
+    *("app.blueprints", "app.blueprints.*", "app.predictions", "app.context"),
+    *("app.error_handlers", "app.factory"),
+]
+COMMAND_LINE = ["app.cli", "app.commands", "app.commands.*"]
+STORE = ["app.store", "app.store.*"]
+
+# A package that is not ours, and the only modules that may import it.
+MEMBERS = {
+    "flask": WEB,
+    "click": COMMAND_LINE,
+    "marshmallow": ["schemas.*"],
+    "sqlalchemy": [*STORE, "app.doctor"],
+    "alembic": STORE,
+    "onnxruntime": ["backends.onnx"],
+    "onnx": ["backends.onnx_graph"],
+    # The training library itself is asked once, when a bundle is made.
+    "lightgbm": ["app.golden"],
+    "pandas": ["app.golden"],
+    "shap": [],
+    # The type of exception that its bodies raise.
+    "gunicorn": ["app.front", "app.predictions"],
+    # Only what it knows of HTTP; no request, no response.
+    "werkzeug": [*WEB, "app.front", "app.body"],
+}
+
+# Ours, and all of ours that it may import. The first pattern that fits counts.
+LAYERS = {
+    "schemas.*": ["schemas", "schemas.*"],
+    "backends": ["backends.*"],
+    "backends.*": ["backends", "backends.*"],
+    "app.errors": [],
+    "app.machine": [],
+    "app.config": ["app.machine"],
+    "app.store.*": ["app.store", "app.store.*", "app.errors", "backends.model"],
+    "app.body": ["app.config", "app.errors"],
+    "app.json_records": ["app.errors"],
+    "app.csv_records": ["app.errors", "backends.features"],
+    "app.decode": [
+        *("app.body", "app.config", "app.errors", "app.*_records"),
+        "backends.features",
+    ],
+    "app.scoring": ["app.errors", "backends.*"],
+    "app.encode": ["app.errors", "app.scoring", "backends.model"],
+    "app.bulk": ["app.errors"],
+    "app.admission": ["app.errors"],
+    "app.access_log": [],
+    "app.auth": ["app.errors", "app.store.records"],
+}
+
+# Exceptions that no request can meet, each with the reason.
+NEVER_IN_A_REQUEST = {
+    "AppError": "the ancestor of the others",
+    "InvalidConfig": "the process does not start",
+    "InvalidDatabaseUrl": "the process does not start",
+    "SchemaTooNew": "the process does not start",
+    "StoreUnavailable": "requests read a picture of the store, not the store",
+    "InvalidId": "looked for where identifiers are compared",
+    "UnknownModel": "told as ModelUnavailable",
+    "ModelFileRejected": "told as ModelUnavailable when a model is loaded",
+    "BundleRejected": "told as ModelUnavailable when a model is loaded",
+    "InvalidModelCard": "told as BundleRejected",
+    "InvalidName": "the command line changes the store",
+    "InvalidSetting": "the command line changes the store",
+    "InvalidBundle": "the command line changes the store",
+    "NameTaken": "the command line changes the store",
+    "DeploymentIdTaken": "the command line changes the store",
+    "UnknownUser": "the command line changes the store",
+    "UnknownToken": "the command line changes the store",
+    "AmbiguousToken": "the command line changes the store",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Module name to file, of the three packages."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if "migrations" not in parts:
+                found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> set[str]:
+    """Names of what a module imports, also inside functions and for types."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = str(node.module)
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name for name in inner if name in MODULES} or {module}
+    return found
+
+
+def is_any(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] in PACKAGES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_are_imported_by_their_members_only(module):
+    for name in imports(MODULES[module]):
+        members = MEMBERS.get(name.partition(".")[0])
+        assert members is None or is_any(module, members), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layers_import_what_lies_below_them(module):
+    allowed = next((LAYERS[each] for each in LAYERS if fnmatch(module, each)), None)
+    for name in filter(is_ours, imports(MODULES[module])):
+        if allowed is not None:
+            assert is_any(name, allowed), f"{module} imports {name}"
+        # The web stands on top of everything.
+        if not is_any(module, WEB):
+            assert not is_any(name, WEB), f"{module} imports {name}"
+        if not is_any(module, COMMAND_LINE):
+            assert not is_any(name, COMMAND_LINE), f"{module} imports {name}"
+
+
+def test_schemas_know_the_wire_only():
+    for module, path in MODULES.items():
+        if not is_any(module, ["schemas", "schemas.*"]):
+            continue
+        others = {name.partition(".")[0] for name in imports(path)}
+        assert others - sys.stdlib_module_names <= {"marshmallow", "schemas"}, module
+
+
+def test_backends_know_models_only():
+    for module, path in MODULES.items():
+        if is_any(module, ["backends", "backends.*"]):
+            assert not {"app", "schemas", "flask", "werkzeug"} & {
+                name.partition(".")[0] for name in imports(path)
+            }, module
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_packages_are_never_imported_from_themselves(module):
+    # `from app import x` would run through the package for a module of it.
+    for name in imports(MODULES[module]):
+        assert name != "app" or module == "app.doctor", module
+
+
+# Who reads the environment, beside the settings: the library variables that have to
+# be set before a library is loaded, and processes that are started with it.
+ENVIRONMENT = {
+    "app.config": "the settings",
+    "backends.onnx": "turns the library's telemetry off before it is imported",
+    "app.doctor": "examines it, and starts a process with it",
+    "app.commands.server": "hands it on to the server that it starts",
+}
+
+
+def reads_environment(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        and node.attr in ("environ", "environb", "getenv", "putenv")
+        for node in ast.walk(tree)
+    )
+
+
+def test_environment_is_read_in_the_settings_only():
+    found = {module for module, path in MODULES.items() if reads_environment(path)}
+    assert found == set(ENVIRONMENT)
+
+
+def exceptions() -> Iterator[type[Exception]]:
+    """Every exception class that is defined here, the command line's own left out."""
+    for package in (app, backends, schemas):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "migrations" in info.name or is_any(info.name, COMMAND_LINE):
+                continue
+            module = importlib.import_module(info.name)
+            for _, found in inspect.getmembers(module, inspect.isclass):
+                if issubclass(found, Exception) and found.__module__ == info.name:
+                    yield found
+
+
+# Raised by what the command line runs: packaging, offline scoring, the child process.
+OFFLINE = [
+    *("app.package", "app.model_file", "app.training_data", "app.reference"),
+    *("app.golden", "app.validation", "app.offline", "app.nginx", "backends.sandbox"),
+    *("app.doctor", "app.machine"),
+]
+
+
+def test_every_exception_has_a_status_or_a_reason_to_have_none():
+    for found in exceptions():
+        if is_any(found.__module__, OFFLINE):
+            continue
+        has_status = any(kind in _STATUS for kind in found.__mro__)
+        named = f"{found.__module__}.{found.__name__}"
+        assert has_status != (found.__name__ in NEVER_IN_A_REQUEST), named
+
+
+def test_every_status_is_one_of_the_contract():
+    assert set(_STATUS.values()) <= {
+        *(400, 401, 404, 406, 408, 413, 415, 422, 503, 504)
+    }
+    assert _STATUS[store_errors.UnknownDeployment] == 404
+
+
+def test_tables_name_what_is_there():
+    for place in [*LAYOUTS.values(), *backends.FORMATS.values()]:
+        module, _, name = place.partition(":")
+        assert hasattr(importlib.import_module(module), name), place
+
+
+def test_no_test_folder_is_a_package():
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_modules_say_what_they_are():
+    for module, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert not text or ast.get_docstring(ast.parse(text)), module
+
+
+SERVING = """
+import sys, wsgi
+KIND = "application/json"
+wsgi.application.extensions["foretell"].refresh()
+client = wsgi.application.test_client()
+for deployment, body in zip(sys.argv[2::2], sys.argv[3::2]):
+    path = f"/api/v2/deployments/{deployment}/predictions"
+    header = {"Authorization": f"Bearer {sys.argv[1]}"}
+    answer = client.post(path, data=body, headers=header, content_type=KIND)
+    assert answer.status_code == 200, answer.data
+print(sorted({"pandas", "lightgbm", "sklearn", "onnx", "shap"} & set(sys.modules)))
+"""
+
+
+def test_answering_takes_none_of_the_heavy_libraries(site, specimens):
+    arguments = [site.tokens["ann@example.com"]]
+    for name in ("churn", "onnx-iris"):
+        frame = specimens[name].frame[:2]
+        arguments += [site.deployments[name], frame.to_json(orient="records")]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVING, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "FORETELL_HOME": str(site.home)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout.splitlines()[-1:], done.stderr) == (["[]"], "")
