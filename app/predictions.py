@@ -26,6 +26,7 @@ from app.decode import Chunk
 from app.encode import CsvWriter, JsonWriter
 from app.errors import (
     BodyUnreadable,
+    DeadlineExceeded,
     DeploymentIsExternal,
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
@@ -75,6 +76,8 @@ def predict(deployment_id: str) -> Response:
 
         is_bulk = _is_bulk(services, environ)
         with services.admission.bulk(deadline) if is_bulk else nullcontext():
+            if is_bulk:
+                record.stage("wait")
             body = _body(services, environ, deadline)
             record.received = len(body)
             record.stage("read")
@@ -214,7 +217,7 @@ def _is_bulk(services: Services, environ: WSGIEnvironment) -> bool:
 def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
     connection = environ.get("gunicorn.socket")
     if connection is not None:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        services.slow_clients.reading(connection, deadline)
     try:
         return read_body(
             environ["wsgi.input"],
@@ -223,13 +226,17 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
             limits=services.config,
             deadline=deadline,
         )
-    except TimeoutError:
+    except (DeadlineExceeded, TimeoutError):
         raise SlowClient from None
-    except ParseException as error:
+    except (BodyUnreadable, ParseException) as error:
+        if time.monotonic() > deadline:
+            raise SlowClient from None
+        if isinstance(error, BodyUnreadable):
+            raise
         raise BodyUnreadable("The body's chunks cannot be read") from error
     finally:
         if connection is not None:
-            connection.settimeout(None)
+            services.slow_clients.done(connection)
 
 
 def _counted(

@@ -13,6 +13,7 @@ from app.admission import Admission
 from app.bulk import BulkPool
 from app.config import Config
 from app.model_cache import ModelCache
+from app.slow_clients import SlowClients
 from app.store.bundles import Bundles
 from app.store.records import Deployment, Snapshot
 from app.store.store import Store
@@ -40,6 +41,7 @@ class Services:
         self.models = ModelCache(self.bundles.path, config.model_cache)
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
+        self.slow_clients = SlowClients()
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0
         self._refreshing = threading.Lock()
@@ -127,6 +129,7 @@ class Services:
         # Before the worker takes its first request, whose token it has to know.
         self._refresh_safely()
         threading.Thread(target=self._follow, name="refresh", daemon=True).start()
+        self.slow_clients.start(is_stopping)
 
     def _follow(self) -> None:
         wait = threading.Event()

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import http.client
 import json
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -178,6 +179,33 @@ def test_client_that_stops_sending_is_told_408(hasty: Server) -> None:
         began = time.monotonic()
         answer = read_response(opened)
     assert answer.status == 408
+    assert time.monotonic() - began < SECONDS + MARGIN
+
+
+def test_client_that_trickles_is_told_408(hasty: Server) -> None:
+    with hasty.open_socket() as opened:
+        opened.sendall(hasty.head(1000))
+        done = threading.Event()
+
+        def trickle() -> None:
+            while not done.wait(SECONDS / 5):
+                try:
+                    opened.sendall(b"x")
+                except OSError:
+                    return
+
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        began = time.monotonic()
+        try:
+            opened.settimeout(SECONDS + MARGIN)
+            status = read_response(opened).status
+        except TimeoutError:
+            status = None
+        finally:
+            done.set()
+            sender.join()
+    assert status == 408
     assert time.monotonic() - began < SECONDS + MARGIN
 
 
