@@ -75,6 +75,18 @@ def flowers(rows: int) -> pd.DataFrame:
     return pd.DataFrame(rng.normal(size=(rows, 3)), columns=names)
 
 
+def parcels(rows: int) -> pd.DataFrame:
+    """Columns of a type each: texts, small floats, whole numbers."""
+    rng = np.random.default_rng(SEED)
+    return pd.DataFrame(
+        {
+            "colour": rng.choice(["red", "01", "grün, hell", ""], rows).astype(object),
+            "width": rng.normal(size=rows).astype(np.float32),
+            "pieces": rng.integers(0, 9, rows),
+        }
+    )
+
+
 def features_of(frame: pd.DataFrame) -> tuple[Feature, ...]:
     features = []
     for name, column in frame.items():
@@ -146,13 +158,17 @@ def exported(
     fitted: Any,
     **card: Any,
 ) -> Specimen:
-    """An ONNX bundle of a fitted scikit-learn estimator that takes one matrix."""
+    """An ONNX bundle of a fitted scikit-learn estimator.
+
+    frame: float64, and the graph takes one matrix; else it takes a column each.
+    """
     from skl2onnx import to_onnx
 
     folder.mkdir()
     source = folder.with_suffix(".onnx")
-    sample = frame.to_numpy(np.float32)[:1]
-    source.write_bytes(to_onnx(fitted, sample).SerializeToString())
+    is_matrix = all(dtype == np.float64 for dtype in frame.dtypes)
+    sample = frame.to_numpy(np.float32) if is_matrix else frame
+    source.write_bytes(to_onnx(fitted, sample[:1]).SerializeToString())
     graph = inspect(source)
     write_served(source, folder / "model.onnx", graph)
     model = bundle.write(
@@ -175,7 +191,10 @@ def exported(
     session = open_session(source)
 
     def score(rows: pd.DataFrame) -> np.ndarray:
-        feed = {graph.input_names[0]: rows.to_numpy(np.float32)}
+        if is_matrix:
+            feed = {graph.input_names[0]: rows.to_numpy(np.float32)}
+        else:
+            feed = {name: rows[[name]].to_numpy() for name in graph.input_names}
         answers = session.run(None, feed)
         if task == "regression":
             return np.asarray(answers[0], np.float64).reshape(-1, 1)
@@ -195,9 +214,20 @@ def deployment_id(name: str) -> str:
 
 def make_specimens(base: Path) -> dict[str, Specimen]:
     """Bundles by name: each task in both formats, labels of texts and of numbers."""
+    from sklearn.compose import make_column_transformer
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
 
+    boxes = parcels(200)
+    is_fragile = np.where(
+        boxes["colour"] == "red", boxes["width"] > 0, boxes["pieces"] > 4
+    )
+    encoded = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["colour"]),
+        ("passthrough", ["width", "pieces"]),
+    )
     people, petals = customers(400), flowers(200)
     lean = leaning(people)
     bent = petals.to_numpy() @ [1.0, -2.0, 0.5]
@@ -240,6 +270,15 @@ def make_specimens(base: Path) -> dict[str, Specimen]:
             "risk",
             petals,
             LogisticRegression().fit(petals.to_numpy(), (bent > 0).astype(int)),
+        ),
+        "onnx-parcel": exported(
+            base / "onnx-parcel",
+            "binary",
+            "fragile",
+            boxes,
+            make_pipeline(encoded, LogisticRegression()).fit(
+                boxes, np.where(is_fragile, "yes", "no")
+            ),
         ),
         "onnx-iris": exported(
             base / "onnx-iris",

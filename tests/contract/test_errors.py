@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -511,9 +512,16 @@ def test_server_without_a_free_place(serve):
 
 
 def test_request_over_its_time(serve):
-    answer = serve(request_seconds=1e-9)("churn", CSV)
+    predict = serve(request_seconds=0.05, bulk_body=10)
+    with predict.services.admission.bulk(time.monotonic() + 1):
+        answer = predict("churn", CSV)
     expected = "The request took longer than the server allows"
     assert refusal(answer, 504) == expected
+
+
+def test_body_over_its_time(serve):
+    answer = serve(request_seconds=1e-9)("churn", CSV)
+    assert refusal(answer, 408) == "The request's body did not arrive in time"
 
 
 def test_model_that_is_no_bundle(serve, tmp_path):

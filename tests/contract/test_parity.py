@@ -25,7 +25,7 @@ from tests.contract.effort import examples
 # More decimals than a double has: nothing is rounded.
 EXACT = {"decimalsNumber": "1100"}
 LIGHTGBM = ["churn", "price", "plan", "grade"]
-ONNX = ["onnx-price", "onnx-risk", "onnx-iris"]
+ONNX = ["onnx-price", "onnx-risk", "onnx-iris", "onnx-parcel"]
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,22 @@ single_cells = st.one_of(
     st.sampled_from([Cell("01", "01", 1.0), Cell(" 2.5% ", " 2.5% ", 2.5)]),
 )
 
+# Inputs of whole numbers: no gaps and no fractions.
+whole_cells = st.one_of(
+    st.integers(-(2**40), 2**40).map(lambda n: Cell(str(n), n, n)),
+    st.integers(-9, 9).map(lambda n: Cell(f"{n}.0", float(n), n)),
+    st.sampled_from([Cell(" 07", " 07", 7), Cell("1e3", "1e3", 1000)]),
+)
+
 odd_texts = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12
+)
+text_cells = st.one_of(
+    st.sampled_from(["red", "01", "grün, hell", "", "NA", " red ", "null"]).map(
+        lambda text: Cell(text, text, text)
+    ),
+    odd_texts.map(lambda text: Cell(text, text, text)),
+    st.sampled_from([Cell("", None, ""), Cell("723", 723, "723"), Cell("", "", "")]),
 )
 
 
@@ -127,12 +141,14 @@ def level_cells(levels: tuple[Any, ...]) -> st.SearchStrategy[Cell]:
 
 
 def rows_of(specimen, numbers) -> st.SearchStrategy[list[dict[str, Cell]]]:
-    cells = {
-        feature.name: numbers
-        if feature.categories is None
-        else level_cells(feature.categories)
-        for feature in specimen.model.features
-    }
+    cells = {}
+    for feature in specimen.model.features:
+        if feature.categories is not None:
+            cells[feature.name] = level_cells(feature.categories)
+        elif feature.kind == "text":
+            cells[feature.name] = text_cells
+        else:
+            cells[feature.name] = whole_cells if feature.dtype == "int64" else numbers
     return st.lists(st.fixed_dictionaries(cells), min_size=1, max_size=12)
 
 
@@ -142,7 +158,12 @@ def meant_frame(specimen, rows) -> pd.DataFrame:
     for feature in specimen.model.features:
         meant = [row[feature.name].meant for row in rows]
         if feature.categories is None:
-            columns[feature.name] = np.array(meant, np.float64)
+            if feature.kind == "text":
+                columns[feature.name] = np.array(meant, object)
+                continue
+            # First to float64, as every number is read, then to the input's own type.
+            dtype = specimen.frame[feature.name].dtype
+            columns[feature.name] = np.array(meant, np.float64).astype(dtype)
         else:
             codes = [
                 -1 if each is None else feature.categories.index(each) for each in meant

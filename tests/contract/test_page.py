@@ -1,0 +1,72 @@
+"""docs/contract.md says what the code does."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app import errors
+from app.config import Config, environment_name
+from app.error_handlers import _INTERNAL, _STATUS, _UNKNOWN_URL
+from schemas import arguments, predictions
+
+PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("name", sorted(arguments.KNOWN))
+def test_every_parameter_is_described(name):
+    assert re.search(rf"^\| .*`{name}`", PAGE, re.M)
+
+
+def test_every_status_is_described():
+    for status in {*_STATUS.values(), 405, 500}:
+        assert f"\n| {status} | " in PAGE
+
+
+def test_every_fixed_text_is_quoted():
+    texts = [_INTERNAL, _UNKNOWN_URL]
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if len(inspect.signature(kind.__init__).parameters) == 1:
+            texts.append(str(kind()))
+    assert len(texts) > 12
+    for text in texts:
+        assert f"`{text}`" in PAGE, text
+
+
+def test_every_limit_has_its_default():
+    for name, shown in (
+        ("max_inflation", "200"),
+        ("max_rows", "5,000,000"),
+        ("max_columns", "10,000"),
+        ("request_seconds", "600"),
+        ("max_in_flight", "64"),
+    ):
+        assert f"`{environment_name(name)}`, {shown}" in PAGE
+        assert float(shown.replace(",", "")) == getattr(Config(), name)
+
+
+def test_every_row_keeps_to_its_schema():
+    schemas = [
+        *(predictions.RegressionRow, predictions.RegressionWarningRow),
+        *(predictions.BinaryRow, predictions.MulticlassRow),
+    ]
+    for text, schema in zip(blocks("json"), schemas, strict=True):
+        for row in json.loads(text)["data"]:
+            assert schema().validate(row) == {}
+            assert list(row) == [name for name in schema().fields if name in row]
+
+
+def test_csv_sample_is_a_table():
+    [sample] = blocks("csv")
+    header, row = csv.reader(io.StringIO(sample))
+    assert len(header) == len(row)
