@@ -1,6 +1,7 @@
 """How the processes run. `gunicorn` alone in this folder starts the server."""
 
 import gc
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # onnxruntime reports model names to its maker unless told otherwise before its import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+# Messages of the application look like gunicorn's own.
+logging.basicConfig(
+    level=logging.INFO,
+    format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
+)
+
 from app.config import Config  # noqa: E402  (the variables above come first)
 
 foretell = Config.from_environment()
@@ -22,9 +29,9 @@ bind = foretell.bind
 workers = foretell.workers
 
 # Threads cover slow clients; scoring leaves the interpreter's lock. The few beyond
-# what a worker takes on answer health checks and refuse the surplus at once.
+# what the server takes on answer health checks and refuse the surplus at once.
 worker_class = "gthread"
-threads = foretell.in_flight_per_worker + 4
+threads = foretell.max_in_flight + 4
 worker_connections = 1000 + threads
 
 # The code is loaded once, before the fork, and shared; model libraries are not: OpenMP
@@ -59,7 +66,10 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Keep the collector from touching, and so copying, the pages shared so far."""
+    """Give the worker its count; keep the pages shared so far from being copied."""
+    services = server.app.wsgi().extensions["foretell"]
+    worker.cell = services.admission.take_cell()
+    # The collector would touch each object, and so copy the page that it lies on.
     gc.collect()
     gc.freeze()
 
@@ -67,4 +77,10 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Begin to load models and to follow the store, after the fork."""
     services = worker.wsgi.extensions["foretell"]
-    services.start(is_stopping=lambda: not worker.alive)
+    services.start(is_stopping=lambda: not worker.alive, cell=worker.cell)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a worker had in flight when it was killed is so no more."""
+    services = server.app.wsgi().extensions["foretell"]
+    services.admission.free_cell(worker.cell)

@@ -116,11 +116,6 @@ class Config:
                 self, "database_url", f"sqlite:///{self.home / 'foretell.db'}"
             )
 
-    @property
-    def in_flight_per_worker(self) -> int:
-        """Requests that one worker answers at once."""
-        return -(-self.max_in_flight // self.workers)
-
 
 def settings() -> tuple[dataclasses.Field[Any], ...]:
     """Every setting, with meaning and unit in its metadata."""

@@ -40,7 +40,9 @@ class Services:
         self.bundles = Bundles(config.home)
         self.models = ModelCache(self.bundles.path, config.model_cache)
         self.bulk = BulkPool(config.scoring_threads)
-        self.admission = Admission(config.in_flight_per_worker, config.bulk_slots)
+        self.admission = Admission(
+            config.max_in_flight, config.bulk_slots, config.workers
+        )
         self.slow_clients = SlowClients()
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0
@@ -120,11 +122,13 @@ class Services:
             # and must keep neither the worker nor other deployments from working.
             log.exception("model %s cannot be loaded", model_id)
 
-    def start(self, is_stopping: Callable[[], bool]) -> None:
+    def start(self, is_stopping: Callable[[], bool], cell: int = 0) -> None:
         """Begin to follow the store, in a worker that has just been forked.
 
         is_stopping: tells whether the worker has been asked to end.
+        cell: where this worker counts its requests.
         """
+        self.admission.use_cell(cell)
         self._is_stopping = is_stopping
         # Before the worker takes its first request, whose token it has to know.
         self._refresh_safely()

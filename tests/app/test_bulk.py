@@ -1,5 +1,7 @@
 """Large requests: order, look-ahead, deadline; and admission."""
 
+import os
+import signal
 import threading
 import time
 
@@ -73,3 +75,21 @@ def test_large_requests_wait_for_their_slot():
             pass
     with admission.bulk(later(0.02)):
         pass
+
+
+def test_workers_count_together_and_a_killed_one_counts_no_more():
+    admission = Admission(2, 1, workers=2)
+    cell = admission.take_cell()
+    child = os.fork()
+    if child == 0:
+        admission.use_cell(cell)
+        admission.__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    admission.use_cell(admission.take_cell())
+    with admission:
+        with pytest.raises(Overloaded), admission:
+            pass
+        admission.free_cell(cell)
+        with admission:
+            pass

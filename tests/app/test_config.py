@@ -38,10 +38,5 @@ def test_every_setting_says_what_it_means():
     assert environment_name("max_body") == "FORETELL_MAX_BODY"
 
 
-def test_in_flight_is_shared_among_workers():
-    config = Config(workers=3, max_in_flight=64)
-    assert config.in_flight_per_worker == 22
-
-
 def test_home_is_made_absolute():
     assert Config(home=Path("somewhere")).home.is_absolute()
