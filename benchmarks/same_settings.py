@@ -6,7 +6,7 @@ from pathlib import Path
 _PROJECT = Path(__file__).parent.parent / "gunicorn.conf.py"
 
 # Which application, and what only that application can do.
-_ITS_OWN = {"wsgi_app", "on_starting", "post_worker_init"}
+_ITS_OWN = {"wsgi_app", "on_starting", "pre_fork", "post_worker_init", "child_exit"}
 
 globals().update(
     {
