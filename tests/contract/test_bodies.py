@@ -105,6 +105,7 @@ def expected(predict, specimens):
         (UTF8, "application/octet-stream"),
         (UTF8, "application/x-www-form-urlencoded"),
         (UTF8.replace(b"\n", b"\r\n"), "text/csv"),
+        (UTF8.replace(b"\n", b"\r"), "text/csv"),
         (UTF8.rstrip(b"\n"), "text/csv"),
         (UTF8 + b"\n\r\n\n", "text/csv"),
         (b"\xef\xbb\xbf" + UTF8, "text/csv"),

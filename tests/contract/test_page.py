@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import inspect
 import io
@@ -16,7 +17,8 @@ from app.config import Config, environment_name
 from app.error_handlers import _INTERNAL, _STATUS, _UNKNOWN_URL
 from schemas import arguments, predictions
 
-PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -41,6 +43,30 @@ def test_every_fixed_text_is_quoted():
     assert len(texts) > 12
     for text in texts:
         assert f"`{text}`" in PAGE, text
+
+
+def raised_pieces():
+    """The constant pieces of every text that an error of the application is given."""
+    kinds = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
+    for path in (ROOT / "app").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in kinds:
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield path.name, part.value
+
+
+OFFLINE = {
+    *("offline.py", "package.py", "training_data.py", "model_file.py", "golden.py"),
+    *("validation.py", "reference.py", "doctor.py"),
+}
+
+
+def test_every_text_of_an_error_is_quoted():
+    pieces = [each for each in raised_pieces() if each[0] not in OFFLINE]
+    assert len(pieces) > 20
+    for file, piece in pieces:
+        assert piece.strip() in PAGE, f"{file}: {piece}"
 
 
 def test_every_limit_has_its_default():
