@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -193,6 +194,9 @@ class _ArrowReader:
             ragged.append(row)
             return "error"
 
+        if block.slice(0, 3).to_pybytes() == codecs.BOM_UTF8:
+            # Arrow drops one wherever it begins to read; in a row it is a character.
+            block = pa.py_buffer(codecs.BOM_UTF8 + block.to_pybytes())
         table = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             read_options=pyarrow.csv.ReadOptions(

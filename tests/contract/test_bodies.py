@@ -327,6 +327,16 @@ def test_newlines_inside_quotes_are_part_of_the_cell(predict):
     assert notes == ["one\ntwo\r\nthree", "x", "y"]
 
 
+@pytest.mark.parametrize("times", [1, 1000])
+def test_byte_order_mark_in_a_row_is_a_character(predict, times):
+    header, *lines = CSV.splitlines()
+    columns = ["note", *header.split(",")]
+    body = "\ufeff" + ",".join(columns) + "\n" + f"\ufeffa,{lines[0]}\n" * times
+    answer = predict("churn", body.encode(), query="passthroughColumns=note")
+    rows = json.loads(answer.data)["data"]
+    assert {row["passthroughValues"]["note"] for row in rows} == {"\ufeffa"}
+
+
 def test_very_wide_and_very_long_bodies(predict, expected):
     extra = "".join(f",c{number}" for number in range(5000))
     cells = "," * 5000
