@@ -248,12 +248,10 @@ class Background:
     def stop(self) -> Load:
         """End it and get what it saw."""
         if self._load is None:
-            self._pipe.send(None)
-            seen = self._pipe.recv()
-            if isinstance(seen, str):
-                raise LoadStalled(seen)
+            seen = _from(self._pipe, lambda: self._pipe.send(None))
+            if not isinstance(seen, Load):
+                raise LoadStalled(str(seen))
             self._load = seen
-        assert self._load is not None
         return self._load
 
 
@@ -265,15 +263,25 @@ def in_background(run: partial[Load]) -> Iterator[Background]:
     near, far = context.Pipe()
     process = context.Process(target=_work, args=(run, far), daemon=True)
     process.start()
+    # The child has its own end; with this one open its death would go unnoticed.
+    far.close()
     try:
-        if near.recv() != "ready":
-            raise LoadStalled("the load generator did not start")
+        _from(near)
         background = Background(near)
         yield background
         background.stop()
     finally:
         process.terminate()
         process.join()
+
+
+def _from(pipe: Pipe, ask: Callable[[], None] = lambda: None) -> object:
+    """What the other process says. Raises LoadStalled if it has ended."""
+    try:
+        ask()
+        return pipe.recv()
+    except (EOFError, ConnectionError) as error:
+        raise LoadStalled("the load generator ended on its own") from error
 
 
 def _work(run: partial[Load], pipe: Pipe) -> None:

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.http import Connection, ask, post
 from benchmarks.load import (
     Load,
+    LoadStalled,
     RequestsFailed,
     closed_loop,
     for_requests,
@@ -131,6 +132,14 @@ def test_background_load_ends_when_told(server):
         load = background.stop()
     assert len(load.ended) >= 10 - 2
     assert load.errors == 0
+
+
+def test_background_load_that_dies_is_noticed():
+    nobody_listens = ("127.0.0.1", 9)
+    run = partial(closed_loop, nobody_listens, requests(b"1"), concurrency=1)
+    with pytest.raises(LoadStalled, match="ConnectionRefused"):
+        with in_background(run):
+            pass
 
 
 def test_large_answer_is_read_whole(server):
