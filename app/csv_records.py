@@ -194,7 +194,7 @@ class _ArrowReader:
             ragged.append(row)
             return "error"
 
-        if memoryview(block)[:3] == codecs.BOM_UTF8:
+        if bytes(memoryview(block)[:3]) == codecs.BOM_UTF8:
             # Arrow drops one wherever it begins to read; in a row it is a character.
             block = pa.py_buffer(codecs.BOM_UTF8 + block.to_pybytes())
         table = pyarrow.csv.read_csv(

@@ -1,10 +1,24 @@
-"""How many examples the property tests try."""
+"""How hard the property tests try."""
 
 from __future__ import annotations
 
 import os
 
+from hypothesis import HealthCheck, settings
 
-def examples(usual: int) -> int:
-    """The usual number, times TEST_EFFORT: `TEST_EFFORT=50 pytest tests/contract`."""
-    return max(1, int(usual * float(os.environ.get("TEST_EFFORT", "1"))))
+
+def effort(examples: int) -> settings:
+    """So many examples, times TEST_EFFORT: `TEST_EFFORT=50 pytest tests/contract`.
+
+    The deadline is for requests that hang; a busy machine must not come near it.
+    """
+    wanted = examples * float(os.environ.get("TEST_EFFORT", "1"))
+    return settings(
+        max_examples=max(1, int(wanted)),
+        deadline=5000,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.filter_too_much,
+        ],
+    )

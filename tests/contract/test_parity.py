@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.effort import examples
+from tests.contract.effort import effort
 
 # More decimals than a double has: nothing is rounded.
 EXACT = {"decimalsNumber": "1100"}
@@ -228,7 +228,7 @@ def test_every_way_to_send_has_the_sessions_predictions(predict, specimens, name
 def check(predict, specimen, name, numbers) -> None:
     names = [feature.name for feature in specimen.model.features]
 
-    @settings(max_examples=examples(25), deadline=2000)
+    @effort(25)
     @given(
         rows=rows_of(specimen, numbers),
         order=st.permutations(names),

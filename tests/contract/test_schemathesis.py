@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, settings
 from schemathesis import checks
 from werkzeug import Response
 
-from tests.contract.effort import examples
+from tests.contract.effort import effort
 from tests.specimens import deployment_id
 
 MESSAGE = {
@@ -227,11 +226,7 @@ UNTOLD = [checks.negative_data_rejection, checks.positive_data_acceptance]
 
 
 @schema.parametrize()
-@settings(
-    max_examples=examples(60),
-    deadline=2000,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+@effort(60)
 def test_only_documented_answers(case, site):
     token = site.tokens["ann@example.com"]
     case.call_and_validate(
