@@ -151,7 +151,7 @@ def read_arguments(given: Mapping[str, Sequence[str]]) -> PredictionArguments:
     one, in the order of the request.
     """
     for name, values in given.items():
-        if len(values) > 1 and name not in _REPEATABLE:
+        if len(values) > 1 and name in KNOWN - _REPEATABLE:
             raise _refusal(name, errors.REPEATED)
     flat = {
         name: values if name in _REPEATABLE else values[0]

@@ -230,6 +230,11 @@ def test_unsupported_charset(predict):
     ("query", "message"),
     [
         ("wd=1", "'wd': wd is not allowed key"),
+        ("wd=1&wd=2", "'wd': wd is not allowed key"),
+        (
+            "decimalsNumber=1&decimalsNumber=2",
+            "'decimalsNumber': value is given more than once",
+        ),
         ("decimalsnumber=1", "'decimalsnumber': decimalsnumber is not allowed key"),
         ("passthroughColumns=", "'passthroughColumns': blank value is not allowed"),
         (
