@@ -79,12 +79,13 @@ def measure(workspace: Workspace) -> Outcome:
             parts += _speed(case, figures)
             notes.append(_note(case, figures))
         parts.append(_memory(before))
-        parts += [_small(cases, name, quiet) for name in SPECIMENS]
+        small = [_small(cases, name, quiet) for name in SPECIMENS]
+        notes += [_small_note(part) for part in small]
     return Outcome(
         "50 MB of CSV: rows a second, memory, small requests meanwhile",
         f"OMP_NUM_THREADS=1 on every side; {Config().scoring_threads} scoring threads "
         "a worker and in process; pandas server 1 thread a request",
-        parts,
+        [*parts, *small],
         {"notes": notes},
     )
 
@@ -236,6 +237,15 @@ def _small(cases: Sequence[_Case], name: str, quiet: dict[str, float]) -> Part:
         SMALL_MS,
         "ms",
         details,
+    )
+
+
+def _small_note(part: Part) -> str:
+    found = part.details
+    return (
+        f"{part.name}: p50 {found['p50_ms']:.1f} ms, worst {found['worst_ms']:.0f} ms, "
+        f"{found['errors']} errors in {found['samples']}; p99 without "
+        f"the large request {found['p99_ms_without_the_large_request']:.1f} ms"
     )
 
 
