@@ -64,7 +64,7 @@ class Config:
         2_147_483_648, "memory for loaded models in each worker", "bytes"
     )
     refresh_seconds: float = _setting(
-        0.25, "how often a worker looks for changed deployments and tokens", "s"
+        0.1, "how often a worker looks for changed deployments and tokens", "s"
     )
     model_seconds: float = _setting(
         120.0, "time a model file may take to be parsed and checked", "s"

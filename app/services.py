@@ -31,7 +31,7 @@ class Services:
 
     Requests read `snapshot`, an immutable picture of users, tokens and deployments,
     and never wait for the database. `refresh` replaces the picture when the store's
-    generation has moved; in a worker a thread of its own does so, four times a second.
+    generation has moved; in a worker a thread of its own does so, ten times a second.
     """
 
     def __init__(self, config: Config) -> None:
