@@ -159,7 +159,7 @@ class CsvWriter:
         """Raises OutputColumnsClash if a passthrough column has an output's name."""
         self.model = answer.model
         self.decimals = answer.decimals
-        self.threshold = orjson.dumps(answer.threshold)
+        self.threshold = repr(float(answer.threshold)).encode()
         self.approval = answer.approval
         columns = csv_columns(answer)
         if clash := [name for name in answer.passthrough if name in set(columns)]:

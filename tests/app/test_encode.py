@@ -189,6 +189,11 @@ def test_small_numbers_are_spelled_as_recorded():
     assert answer_csv(Answer(REGRESSION), predictions)[1] == ["6.50871e-05"]
 
 
+def test_small_threshold_is_spelled_like_other_numbers():
+    predictions = Predictions(column(0.9), np.array([True]))
+    assert answer_csv(Answer(BINARY, threshold=1e-5), predictions)[1][3] == "1e-05"
+
+
 @pytest.mark.parametrize(
     ("value", "cell"),
     [(None, b""), (True, b"True"), (3, b"3"), (0.5, b"0.5"), ([1], b"[1]")],
