@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
-import threading
 import weakref
 from pathlib import Path
 
@@ -36,6 +35,9 @@ _PARAMETERS = (
 # this many rows the fast path is quicker.
 _FEW_ROWS = 8
 
+# More threads than this are seldom scoring rows at once; those take the other path.
+_ROW_SCORERS = 8
+
 # Rows in one call of the library, whose row counts are 32 bits wide.
 _CHUNK = 65_536
 
@@ -45,7 +47,7 @@ _BYTES_PER_BYTE = 1.0
 
 
 class LightGBMBackend(Backend):
-    """A booster, with reused buffers in each thread for single rows."""
+    """A booster, with reused buffers for single rows."""
 
     def __init__(self, folder: Path, model: Model) -> None:
         text = (folder / model.file).read_bytes()
@@ -98,8 +100,12 @@ class Booster:
         self._handle = _Handle(handle)
         self.features = self._count(library.LGBM_BoosterGetNumFeature)
         self.outputs = self._count(library.LGBM_BoosterNumModelPerIteration)
-        self._rows = _Rows()
-        self._lock = threading.Lock()
+        # Made now: making one waits for all scoring to pause, which under the load
+        # of a large request it may not do for many seconds.
+        self._row_scorers = [
+            _RowScorer(self._handle, self.features, self.outputs)
+            for _ in range(_ROW_SCORERS)
+        ]
 
     def score(
         self, matrix: NDArray[np.float64], *, raw: bool = False
@@ -110,15 +116,11 @@ class Booster:
         """
         if matrix.ndim != 2 or matrix.shape[1] != self.features:
             raise ValueError(f"a matrix of {self.features} columns is expected")
-        predict_type = _RAW_SCORE if raw else _NORMAL
-        if len(matrix) <= _FEW_ROWS:
-            row_scorer = self._row_scorer(predict_type)
-            values = np.empty((len(matrix), self.outputs))
-            for index in range(len(matrix)):
-                values[index] = row_scorer.score(matrix[index])
+        values = np.empty((len(matrix), self.outputs))
+        if len(matrix) <= _FEW_ROWS and not raw and self._score_few(matrix, values):
             return values
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
-        values = np.empty((len(matrix), self.outputs))
+        predict_type = _RAW_SCORE if raw else _NORMAL
         for start in range(0, len(matrix), _CHUNK):
             stop = start + _CHUNK
             self._score_chunk(matrix[start:stop], values[start:stop], predict_type)
@@ -148,15 +150,20 @@ class Booster:
             )
         )
 
-    def _row_scorer(self, predict_type: int) -> _RowScorer:
-        scorers = self._rows.scorers
-        if (found := scorers.get(predict_type)) is None:
-            # Two threads making one at once have crashed the library.
-            with self._lock:
-                found = scorers[predict_type] = _RowScorer(
-                    self._handle, predict_type, self.features, self.outputs
-                )
-        return found
+    def _score_few(
+        self, matrix: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> bool:
+        """Score rows one by one; False, with nothing done, if no scorer is free."""
+        try:
+            scorer = self._row_scorers.pop()
+        except IndexError:
+            return False
+        try:
+            for index in range(len(matrix)):
+                values[index] = scorer.score(matrix[index])
+        finally:
+            self._row_scorers.append(scorer)
+        return True
 
     def _count(self, function: ctypes._NamedFuncPointer) -> int:
         count = ctypes.c_int()
@@ -174,17 +181,15 @@ class _Handle:
 
 
 class _RowScorer:
-    """Scores single rows in one thread, through buffers that the library knows."""
+    """Scores single rows, for one thread at a time, through reused buffers."""
 
-    def __init__(
-        self, handle: _Handle, predict_type: int, features: int, outputs: int
-    ) -> None:
+    def __init__(self, handle: _Handle, features: int, outputs: int) -> None:
         library = _library()
         config = ctypes.c_void_p()
         _check(
             library.LGBM_BoosterPredictForMatSingleRowFastInit(
                 handle.pointer,
-                predict_type,
+                _NORMAL,
                 0,
                 -1,  # all trees
                 _FLOAT64,
@@ -210,13 +215,6 @@ class _RowScorer:
         if self._call(*self._arguments):
             raise RuntimeError(f"LightGBM: {_last_error()}")
         return self._values
-
-
-class _Rows(threading.local):
-    """The row scorers of each thread, by what they predict."""
-
-    def __init__(self) -> None:
-        self.scorers: dict[int, _RowScorer] = {}
 
 
 def _free_config(config: ctypes.c_void_p, handle: _Handle) -> None:

@@ -318,3 +318,12 @@ def test_unknown_format_is_refused(tmp_path: Path) -> None:
     card = Model("0" * 24, "m", "pickle", "m.pkl", "regression", "y", ())
     with pytest.raises(ModelFileRejected, match="No backend here serves 'pickle'"):
         load(tmp_path, card)
+
+
+def test_row_without_a_free_scorer_is_scored_all_the_same(specimens):
+    specimen = specimens["churn"]
+    backend = LightGBMBackend(specimen.folder, specimen.model)
+    columns = Columns(np.array([[1.0, 50.0, 0.0, 1.0, np.nan, 1.0]]))
+    expected = backend.predict(columns)
+    backend._booster._row_scorers.clear()
+    assert np.array_equal(backend.predict(columns), expected)
