@@ -90,7 +90,7 @@ class UnknownModel(AppError):
 class UnknownDeployment(AppError):
     """No deployment with this id is there, or not for this user.
 
-    Source: the 404 of "Error responses", document 000.
+    Source: "Predictions for deployments", the list of errors.
     """
 
     def __init__(self, deployment_id: str, user_id: str | None = None) -> None:
