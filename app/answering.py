@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from app.config import Config
-from app.decode import Chunk, Wanted, read_csv, read_rows
+from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.encode import Answer, CsvWriter, JsonWriter
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
@@ -38,22 +38,15 @@ class Answering:
         self, body: bytes, content_type: str | None, limits: Config
     ) -> Iterator[Chunk]:
         """Decode the body of a request; see `read_rows`."""
-        settings = self.settings
-        return read_rows(
-            body,
-            content_type,
-            self.served.decoder,
-            passthrough=self.passthrough,
-            association_id=settings.association_id,
-            limits=limits,
-            refuse_unknown=settings.unknown_categories == "error",
-            refuse_invalid=settings.invalid_numbers == "error",
-        )
+        return read_wanted(body, content_type, self._wanted(limits))
 
     def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
         """Decode a CSV file; see `read_csv`."""
+        return read_csv(data, self._wanted(limits))
+
+    def _wanted(self, limits: Config) -> Wanted:
         settings = self.settings
-        wanted = Wanted(
+        return Wanted(
             self.served.decoder,
             self.passthrough,
             settings.association_id,
@@ -61,7 +54,6 @@ class Answering:
             refuse_unknown=settings.unknown_categories == "error",
             refuse_invalid=settings.invalid_numbers == "error",
         )
-        return read_csv(data, wanted)
 
     def begin(
         self, kind: type[Writer], first: Chunk

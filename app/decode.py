@@ -60,10 +60,17 @@ def read_rows(
     later, what is wrong with rows: DataError, BodyUnreadable, BodyTooLarge. That a
     column is in none of the records of a large JSON body is known at the end only.
     """
-    kind, data = unwrap(body, content_type or "")
     wanted = Wanted(
         decoder, passthrough, association_id, limits, refuse_unknown, refuse_invalid
     )
+    return read_wanted(body, content_type, wanted)
+
+
+def read_wanted(
+    body: bytes, content_type: str | None, wanted: Wanted
+) -> Iterator[Chunk]:
+    """Decode a request's body; see `read_rows`."""
+    kind, data = unwrap(body, content_type or "")
     yield from (read_csv if kind == "csv" else _read_json)(data, wanted)
 
 

@@ -10,9 +10,13 @@ BLANK: Final = "blank value is not allowed"
 NOT_INT: Final = "value can't be converted to int"
 NOT_FLOAT: Final = "value can't be converted to float"
 NOT_BOOL: Final = "value can't be converted to Bool"
-NOT_ALL: Final = "value is not exactly 'all'"
 NO_VARIANT: Final = "value doesn't match any variant"
 REPEATED: Final = "value is given more than once"
+
+
+def not_exactly(only: str) -> str:
+    """`value is not exactly 'all'`."""
+    return f"value is not exactly '{only}'"
 
 
 def less_than(limit: int) -> str:

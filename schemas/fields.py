@@ -90,7 +90,7 @@ class Exactly(fields.Field[str]):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> str:
         if value != self.only:
-            raise ValidationError(f"value is not exactly '{self.only}'")
+            raise ValidationError(errors.not_exactly(self.only))
         return self.only
 
 

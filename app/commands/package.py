@@ -145,12 +145,3 @@ def _facts(report: PackageReport) -> dict[str, Any]:
         "bundle": str(report.folder),
         "tar": report.tar and str(report.tar),
     }
-
-
-def _print(facts: dict[str, Any]) -> None:
-    del facts["warnings"]
-    metrics = facts.pop("metrics")
-    shown = {name.replace("_", " "): value for name, value in facts.items()}
-    for name, value in metrics.items():
-        shown[f"holdout {name}"] = None if value is None else f"{value:.4g}"
-    print_facts(shown)
