@@ -1,0 +1,130 @@
+"""What an ensemble answers, worked out slowly: node by node, as Ensemble describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.trees.ensemble import MISSING_NAN, MISSING_ZERO, Ensemble, Transform
+
+
+def sums(ensemble: Ensemble, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Raw scores: what the trees of each row add up to, and base; not divided.
+
+    matrix: float64 (n, features). Returns float64 (n, sums), which hold float32 values
+    if the ensemble is single.
+    """
+    return _totals(ensemble, matrix, 1.0)
+
+
+def answers(ensemble: Ensemble, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the model answers of each row: float64 (n, outputs)."""
+    totals = _totals(ensemble, matrix, ensemble.divisor)
+    if len(totals) == 0:
+        return np.empty((0, ensemble.outputs))
+    with np.errstate(all="ignore"):
+        finished = finish(totals, ensemble.transform)
+    assert finished.shape == (len(matrix), ensemble.outputs)
+    return finished
+
+
+def leaves(ensemble: Ensemble, matrix: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The leaf that each row comes to in each tree: int64 (n, trees)."""
+    return np.array(
+        [
+            [leaf(ensemble, tree, row) for tree in range(ensemble.trees)]
+            for row in np.asarray(matrix, np.float64)
+        ],
+        np.int64,
+    ).reshape(len(matrix), ensemble.trees)
+
+
+def leaf(ensemble: Ensemble, tree: int, row: NDArray[np.float64]) -> int:
+    """Walk one tree with one row; the leaf's number within the tree."""
+    first = ensemble.tree_node[tree]
+    if ensemble.tree_node[tree + 1] == first:
+        return 0
+    child = 0
+    while child >= 0:
+        node = first + child
+        value = _taken(ensemble, float(row[ensemble.feature[node]]))
+        went_left = _goes_left(ensemble, node, value)
+        child = int(ensemble.left[node] if went_left else ensemble.right[node])
+    return ~child
+
+
+def _taken(ensemble: Ensemble, value: float) -> float:
+    """The value that the splits see."""
+    if ensemble.single:
+        with np.errstate(over="ignore"):
+            value = float(np.float32(value))
+    return 0.0 if abs(value) <= ensemble.zero else value
+
+
+def _goes_left(ensemble: Ensemble, node: int, value: float) -> bool:
+    if ensemble.category_set[node] >= 0:
+        return _is_member(ensemble, int(ensemble.category_set[node]), value)
+    missing = ensemble.missing[node]
+    if np.isnan(value):
+        if missing in (MISSING_ZERO, MISSING_NAN):
+            return bool(ensemble.default_left[node])
+        value = 0.0
+    if missing == MISSING_ZERO and value == 0.0:
+        return bool(ensemble.default_left[node])
+    return bool(value <= ensemble.threshold[node])
+
+
+def _is_member(ensemble: Ensemble, category_set: int, value: float) -> bool:
+    if not np.isfinite(value):
+        return False
+    if ensemble.exact_categories and value != np.trunc(value):
+        return False
+    category = int(value)
+    start, stop = ensemble.set_word[category_set : category_set + 2]
+    if category < 0 or category // 32 >= stop - start:
+        return False
+    word = int(ensemble.category_bits[start + category // 32])
+    return bool(word >> category % 32 & 1)
+
+
+def _totals(
+    ensemble: Ensemble, matrix: NDArray[np.float64], divisor: float
+) -> NDArray[np.float64]:
+    kind = np.float32 if ensemble.single else np.float64
+    base = ensemble.base.astype(kind)
+    totals = np.zeros((len(matrix), ensemble.sums), kind)
+    reached = leaves(ensemble, matrix)
+    with np.errstate(all="ignore"):
+        for tree in range(ensemble.trees):
+            value = ensemble.value[ensemble.tree_leaf[tree] + reached[:, tree]]
+            if ensemble.tree_sum[tree] < 0:
+                totals += value
+            else:
+                totals[:, ensemble.tree_sum[tree]] += value
+        if divisor != 1.0:
+            totals /= kind(divisor)
+        totals += base
+    return totals.astype(np.float64)
+
+
+def finish(sums: NDArray[np.float64], transform: Transform) -> NDArray[np.float64]:
+    """The transforms a second time: float64 (n, sums) to float64 (n, outputs)."""
+    return _TRANSFORMS[transform.name](sums, transform.parameter)
+
+
+def _softmax(sums: NDArray[Any]) -> NDArray[Any]:
+    powers = np.exp(sums - sums.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+_TRANSFORMS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64]]] = {
+    "identity": lambda sums, _: sums,
+    "sigmoid": lambda sums, slope: 1.0 / (1.0 + np.exp(-slope * sums)),
+    "softmax": lambda sums, _: _softmax(sums),
+    "exp": lambda sums, _: np.exp(sums),
+    "signed_square": lambda sums, _: np.sign(sums) * sums * sums,
+    "log1p_exp": lambda sums, _: np.log1p(np.exp(sums)),
+}
