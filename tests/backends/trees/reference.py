@@ -1,4 +1,4 @@
-"""What an ensemble answers, worked out slowly: node by node, as Ensemble describes it."""
+"""What an ensemble answers, worked out slowly, as Ensemble describes it."""
 
 from __future__ import annotations
 
