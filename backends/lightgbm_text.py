@@ -110,7 +110,7 @@ def read(text: bytes) -> LightGBMFile:
             " its booster_"
         )
     try:
-        keys, trees, tail = _parts(text)
+        keys, trees, tail = parts(text)
         file = _read(keys, text, tail)
         for tree in trees:
             _check_tree(tree, len(file.feature_names))
@@ -121,13 +121,13 @@ def read(text: bytes) -> LightGBMFile:
         raise _damaged(f"it cannot be read ({error!r})") from error
 
 
-def _parts(text: bytes) -> tuple[dict[str, str], list[bytes], str]:
+def parts(text: bytes) -> tuple[dict[str, str], list[bytes], str]:
     """The keys before the first tree, the trees, and what follows the last.
 
     The sizes of the trees, which the header tells, must lead from one to the other.
     """
     head, blank, _ = text.partition(b"\n\n")
-    keys = _keys(head)
+    keys = keys_of(head)
     sizes = [int(size) for size in keys.get("tree_sizes", "").split()]
     ends = list(accumulate(sizes, initial=len(head) + len(blank)))
     tail = text[ends[-1] :]
@@ -140,7 +140,7 @@ def _parts(text: bytes) -> tuple[dict[str, str], list[bytes], str]:
     return keys, [text[i:j] for i, j in pairwise(ends)], _decoded(tail)
 
 
-def _keys(lines: bytes) -> dict[str, str]:
+def keys_of(lines: bytes) -> dict[str, str]:
     found = {}
     for line in _decoded(lines).split("\n"):
         key, _, value = line.partition("=")
@@ -150,7 +150,7 @@ def _keys(lines: bytes) -> dict[str, str]:
 
 def _check_tree(text: bytes, features: int) -> None:
     """Refuse a tree that would lead a row in circles or out of the tree's memory."""
-    keys = _keys(text)
+    keys = keys_of(text)
     children = [_integers(keys, "left_child"), _integers(keys, "right_child")]
     splits = _integers(keys, "split_feature")
     leaves = int(keys["num_leaves"])
