@@ -29,6 +29,9 @@ class Config:
     home: Path = _setting(
         Path("~/.foretell"), "state folder: database, model bundles, caches"
     )
+    kernels: Path = _setting(
+        "", "folder of compiled kernels; empty: `kernels` in the state folder"
+    )
     database_url: str = _setting(
         "", "SQLAlchemy URL of the database; empty: a SQLite file in the state folder"
     )
@@ -108,6 +111,8 @@ class Config:
     def __post_init__(self) -> None:
         # A frozen dataclass settles its derived values once, here.
         object.__setattr__(self, "home", self.home.expanduser().absolute())
+        kernels = self.kernels or self.home / "kernels"
+        object.__setattr__(self, "kernels", Path(kernels).expanduser().absolute())
         for name in ("workers", "scoring_threads"):
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, cores().usable)
