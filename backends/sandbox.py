@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +29,7 @@ from backends.base import ModelFileRejected
 
 log = logging.getLogger(__name__)
 
-# Largest answer, and largest file that the child may write.
+# Largest answer, and largest file that the child may write unless it is told more.
 _MAX_FILE = 64 * 2**20
 
 _ENVIRONMENT = {
@@ -45,6 +45,9 @@ _ENVIRONMENT = {
 # the project's and only slow where the machine is.
 _START_SECONDS = 30.0
 
+# Time that a preparation may take, such as compiling kernels on a slow machine.
+_PREPARE_SECONDS = 600.0
+
 # Isolated mode does not know where the project lies.
 _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -54,18 +57,31 @@ _PROGRAM = (
 _SLOW = (signal.SIGALRM, signal.SIGXCPU)
 
 
-def run(function: str, *arguments: Any, seconds: float, memory: int) -> Any:
+def run(
+    function: str,
+    *arguments: Any,
+    seconds: float,
+    memory: int,
+    file_bytes: int = _MAX_FILE,
+    prepare: Sequence[Any] = (),
+) -> Any:
     """Call a function of the project in a child process.
 
     function: "package.module:name".
     arguments: plain data, as JSON carries it; so is what it returns.
     seconds: time it may take, on the clock and of a processor.
     memory: bytes of address space that it may take beyond its imports.
+    file_bytes: size of the largest file that it may write.
+    prepare: a function and its arguments, called first; like imports, what it takes
+        of time and memory does not count.
 
     Raises ModelFileRejected with the message of a ValueError that the function
     raised, or saying which cap it went beyond, or that it crashed.
     """
-    request = json.dumps([function, arguments, seconds, memory])
+    request = json.dumps(
+        [function, arguments, seconds, memory, file_bytes, list(prepare)]
+    )
+    patience = seconds + _START_SECONDS + (_PREPARE_SECONDS if prepare else 0.0)
     # Files, not pipes: a child that writes without end meets its cap on file size.
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
@@ -78,7 +94,7 @@ def run(function: str, *arguments: Any, seconds: float, memory: int) -> Any:
             start_new_session=True,
         )
         try:
-            status = child.wait(timeout=seconds + _START_SECONDS)
+            status = child.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             status = -signal.SIGALRM
         finally:
@@ -129,22 +145,29 @@ def _root() -> str:
 
 def serve(request: str) -> None:
     """Be the child: import, take on the caps, call, answer."""
-    function, arguments, seconds, memory = json.loads(request)
+    function, arguments, seconds, memory, file_bytes, prepare = json.loads(request)
     # pyarrow would import pandas; nothing here needs it, and it takes 0.4 s.
     sys.meta_path.insert(0, _NoPandas())
     # Libraries print on the standard output; the answer goes where they cannot.
     output = os.dup(1)
     os.dup2(2, 1)
     _cap(resource.RLIMIT_CORE, 0)
-    _cap(resource.RLIMIT_FSIZE, _MAX_FILE)
-    module, _, name = function.partition(":")
-    call = getattr(importlib.import_module(module), name)
+    _cap(resource.RLIMIT_FSIZE, file_bytes)
+    call = _imported(function)
+    if prepare:
+        _imported(prepare[0])(*prepare[1:])
     _cap(resource.RLIMIT_AS, _address_space() + memory)
     _cap(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     answer = json.dumps(_call(call, arguments)).encode()
     with os.fdopen(output, "wb") as file:
         file.write(answer)
+
+
+def _imported(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 class _NoPandas(MetaPathFinder):

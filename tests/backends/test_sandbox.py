@@ -16,7 +16,9 @@ MIB = 2**20
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the body of a function in the sandbox, in a module that lies in tmp_path."""
 
-    def call(body: str, *arguments, seconds: float = 20, memory: int = 500 * MIB):
+    def call(
+        body: str, *arguments, seconds: float = 20, memory: int = 500 * MIB, **more
+    ):
         # The child imports from its own program's folder; a copy of that stands here.
         (tmp_path / "probe.py").write_text(f"def probe(*arguments):\n    {body}\n")
         packages = tmp_path / "backends"
@@ -25,7 +27,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             source = Path(sandbox.__file__).with_name(name)
             (packages / name).write_bytes(source.read_bytes())
         monkeypatch.setattr(sandbox, "__file__", str(packages / "sandbox.py"))
-        return sandbox.run("probe:probe", *arguments, seconds=seconds, memory=memory)
+        caps = {"seconds": seconds, "memory": memory} | more
+        return sandbox.run("probe:probe", *arguments, **caps)
 
     return call
 
@@ -124,3 +127,19 @@ def test_caps_stay_below_those_of_the_parent(call) -> None:
     )
     assert 0 < hard < 8 * 2**30
     assert os.getpid() != call("import os; return os.getpid()")
+
+
+def test_preparation_does_not_count_against_the_caps(call) -> None:
+    body = "import time; time.sleep(arguments[0]); return len(bytes(arguments[1]))"
+    prepare = ["probe:probe", 0.5, 200 * MIB]
+    assert call(body, 0, 7, seconds=0.3, memory=100 * MIB, prepare=prepare) == 7
+    with pytest.raises(ModelFileRejected, match="more than the 0.3 seconds"):
+        call(body, 0.5, 7, seconds=0.3)
+
+
+def test_larger_files_may_be_allowed(call, tmp_path: Path) -> None:
+    file = str(tmp_path / "written")
+    body = "open(arguments[0], 'wb').write(bytes(arguments[1])); return 1"
+    with pytest.raises(ModelFileRejected, match="could not be read: OSError"):
+        call(body, file, 65 * MIB)
+    assert call(body, file, 65 * MIB, file_bytes=70 * MIB)
