@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.lightgbm_text import LightGBMFile, keys_of, parts, read as read_file
+from backends.lightgbm_text import LightGBMFile, keys_of, parts
+from backends.lightgbm_text import read as read_file
 from backends.trees.ensemble import Ensemble, NotCovered, Transform
 
 # Bits of a split's decision_type.
