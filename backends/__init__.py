@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from backends import compiled
 from backends.base import Backend, ModelFileRejected
 from backends.model import Model
 
@@ -18,11 +20,31 @@ FORMATS = {
 ENTRY_POINTS = "foretell.backends"
 
 
-def load(folder: Path, model: Model) -> Backend:
-    """Load the model of a bundle with the backend of its format.
+_ENGINES = {compiled.TREES: "backends.trees.backend:TreesBackend"}
+
+log = logging.getLogger(__name__)
+
+
+def load(folder: Path, model: Model, compiled_folder: Path | None = None) -> Backend:
+    """Load the model of a bundle with the engine that its deployment chose.
+
+    compiled_folder: what deployment made of the model. Where it is missing or damaged
+        the library of the model's format serves, and the log says so; None for a
+        bundle that is not deployed, which the library serves as well.
 
     Raises ModelFileRejected.
     """
+    if compiled_folder is not None:
+        verdict = compiled.read(compiled_folder, model.format)
+        if verdict.engine in _ENGINES:
+            try:
+                compiled.check(compiled_folder)
+                return _class_at(_ENGINES[verdict.engine])(compiled_folder, model)
+            except (ImportError, OSError, ValueError) as error:
+                verdict = compiled.damaged(compiled_folder, model.format, error)
+        if verdict.reason in ("missing", "damaged"):
+            message = "model %s is served by %s: %s"
+            log.warning(message, model.id, verdict.engine, verdict.detail)
     return backend_class(model.format)(folder, model)
 
 
@@ -37,11 +59,15 @@ def backend_class(format: str) -> type[Backend]:
         raise ModelFileRejected(
             f"No backend here serves {format!r}; there are {', '.join(sorted(FORMATS))}"
         )
-    module, _, name = place.partition(":")
     try:
-        member: type[Backend] = getattr(import_module(module), name)
+        return _class_at(place)
     except ModuleNotFoundError as error:
         raise ModelFileRejected(
             f"{format} models need the package {error.name!r}: install it"
         ) from error
+
+
+def _class_at(place: str) -> type[Backend]:
+    module, _, name = place.partition(":")
+    member: type[Backend] = getattr(import_module(module), name)
     return member

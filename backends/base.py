@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ class ModelFileRejected(ValueError):
 class Backend(ABC):
     """A loaded model. Safe to call from many threads at once.
 
+    engine: what computes the answers, in a word: `trees` for the project's own engine,
+        else the library's name.
     nbytes: memory that the loaded model holds, for the model cache's budget.
     """
 
+    engine: ClassVar[str]
     model: Model
     nbytes: int
 

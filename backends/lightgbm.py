@@ -49,6 +49,8 @@ _BYTES_PER_BYTE = 1.0
 class LightGBMBackend(Backend):
     """A booster, with reused buffers for single rows."""
 
+    engine = "lightgbm"
+
     def __init__(self, folder: Path, model: Model) -> None:
         text = (folder / model.file).read_bytes()
         self.model = model

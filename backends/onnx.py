@@ -163,6 +163,8 @@ class OnnxBackend(Backend):
     A graph exported for a fixed number of rows is run with that many at a time.
     """
 
+    engine = "onnxruntime"
+
     def __init__(self, folder: Path, model: Model) -> None:
         self.model = model
         self.nbytes = _memory(folder, model.file)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from app.store.errors import InvalidBundle, UnknownModel
+from app.store.folders import (
+    incoming_folder,
+    locked,
+    make_private,
+    remove_unfinished,
+    sync_folder,
+)
 from app.store.records import check_id
-
-_INCOMING = ".incoming-"
 
 
 class Bundles:
@@ -23,7 +24,6 @@ class Bundles:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
         self._folder = home / "bundles"
 
     def put(self, folder: Path, model_id: str) -> Path:
@@ -33,17 +33,13 @@ class Bundles:
         files nor folders, and OSError, for instance when the disk is full.
         """
         target = self._folder / check_id(model_id)
-        self._make_folder()
-        with _locked(self._folder) as descriptor:
-            self._remove_unfinished()
+        make_private(self._folder)
+        with locked(self._folder) as descriptor:
+            remove_unfinished(self._folder)
             if not target.exists():
-                # Of mode 0700, in the same file system as the name it will get.
-                incoming = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._folder))
-                try:
+                with incoming_folder(self._folder) as incoming:
                     _copy_folder(folder, incoming)
                     incoming.rename(target)
-                finally:
-                    shutil.rmtree(incoming, ignore_errors=True)
             # Also when it was there: whoever renamed it may have died before this.
             os.fsync(descriptor)
         return target
@@ -54,27 +50,6 @@ class Bundles:
         if not target.is_dir():
             raise UnknownModel(model_id)
         return target
-
-    def _make_folder(self) -> None:
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(self._home)
-
-    def _remove_unfinished(self) -> None:
-        # Nobody else is at it: the lock is held for as long as a copy takes, and the
-        # system drops it when its holder dies.
-        for unfinished in self._folder.glob(f"{_INCOMING}*"):
-            shutil.rmtree(unfinished)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _copy_folder(source: Path, target: Path) -> None:
@@ -87,7 +62,7 @@ def _copy_folder(source: Path, target: Path) -> None:
                 _copy_file(Path(entry), target / entry.name)
             else:
                 raise InvalidBundle(f"{entry.name!r} is not a file or a folder")
-    _sync_folder(target)
+    sync_folder(target)
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -107,11 +82,3 @@ def _no_link(path: str, flags: int) -> int:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

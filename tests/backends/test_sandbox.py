@@ -23,7 +23,14 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "probe.py").write_text(f"def probe(*arguments):\n    {body}\n")
         packages = tmp_path / "backends"
         packages.mkdir(exist_ok=True)
-        for name in ("__init__.py", "base.py", "model.py", "features.py", "sandbox.py"):
+        for name in (
+            "__init__.py",
+            "base.py",
+            "compiled.py",
+            "model.py",
+            "features.py",
+            "sandbox.py",
+        ):
             source = Path(sandbox.__file__).with_name(name)
             (packages / name).write_bytes(source.read_bytes())
         monkeypatch.setattr(sandbox, "__file__", str(packages / "sandbox.py"))

@@ -1,0 +1,121 @@
+"""What a deployment made of its model: the engine's arrays and the verdict on them.
+
+A compiled folder holds the arrays of the tree engine and a verdict, which names the
+engine that is to serve the model. Where that is the model's library, there are no arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+VERDICT = "verdict.json"
+TREES = "trees"
+
+# What serves a format when the tree engine does not; see `Backend.engine`.
+LIBRARIES = {"lightgbm": "lightgbm", "onnx": "onnxruntime"}
+
+Reason = Literal["", "not covered", "differs", "failed", "missing", "damaged"]
+
+
+class CompiledDamaged(ValueError):
+    """A compiled folder is not what was written; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Which engine serves a deployed model.
+
+    engine: see `Backend.engine`.
+    reason: why not the tree engine, in a word or two; empty if it is.
+        not covered: the engine does not score such models. differs: its answers are
+        not the library's. failed: compiling did not end well. missing, damaged: of the
+        compiled folder.
+    detail: the same for people.
+    """
+
+    engine: str
+    reason: Reason = ""
+    detail: str = ""
+
+
+def library(format: str) -> str:
+    """The engine that serves a format when the tree engine does not."""
+    return LIBRARIES.get(format, format)
+
+
+def write(folder: Path, verdict: Verdict) -> None:
+    """Put the verdict beside the arrays, with their checksums."""
+    content = {
+        "engine": verdict.engine,
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "files": _checksums(folder),
+    }
+    text = json.dumps(content, indent=2)
+    (folder / VERDICT).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path, format: str) -> Verdict:
+    """The verdict; one on a folder that is missing or damaged is the library's.
+
+    The arrays are not looked at; see `check`.
+    """
+    try:
+        content = _content(folder)
+        return Verdict(content["engine"], content["reason"], content["detail"])
+    except FileNotFoundError:
+        detail = "the model is not compiled: a server does so when it starts"
+        return Verdict(library(format), "missing", detail)
+    except (OSError, CompiledDamaged) as error:
+        return Verdict(library(format), "damaged", f"{error}; {_remedy(folder)}")
+
+
+def check(folder: Path) -> None:
+    """Hold every file against its checksum; raises CompiledDamaged and OSError."""
+    expected, found = _content(folder)["files"], _checksums(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CompiledDamaged(f"{name!r} in {folder} is not as it was written")
+
+
+def damaged(folder: Path, format: str, error: Exception) -> Verdict:
+    """The verdict on arrays that cannot be used."""
+    return Verdict(library(format), "damaged", f"{error}; {_remedy(folder)}")
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder} and start the server again, or deploy the bundle again"
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / VERDICT).read_bytes())
+        is_whole = (
+            isinstance(content["engine"], str)
+            and content["reason"] in get_args(Reason)
+            and (content["engine"] == TREES) == (content["reason"] == "")
+            and isinstance(content["detail"], str)
+            and isinstance(content["files"], dict)
+        )
+    except (KeyError, TypeError, ValueError):
+        is_whole = False
+    if not is_whole:
+        raise CompiledDamaged(f"{VERDICT} in {folder} cannot be read")
+    return dict(content)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {
+        path.name: _sha256(path)
+        for path in sorted(folder.iterdir())
+        if path.name != VERDICT
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
