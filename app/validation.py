@@ -91,21 +91,22 @@ def replay(folder: str) -> tuple[int, float]:
     golden = Golden.read(path)
     backend = load(path, model)
     largest = 0.0
-    for way, columns in _ways(model, golden):
+    for way, columns in ways(model, golden):
         for kind, expected, answered in (
             ("raw score", golden.raw, backend.raw_scores(columns)),
             ("prediction", golden.values, backend.predict(columns)),
         ):
             place = f"{kind} of the golden rows as {way}"
-            largest = max(largest, _difference(model, place, expected, answered))
+            largest = max(largest, measure_difference(model, place, expected, answered))
     singly = _one_by_one(backend, golden)
     place = "prediction of the golden rows one by one"
     return len(golden.rows), max(
-        largest, _difference(model, place, golden.values, singly)
+        largest, measure_difference(model, place, golden.values, singly)
     )
 
 
-def _ways(model: Model, golden: Golden) -> Iterator[tuple[str, Columns]]:
+def ways(model: Model, golden: Golden) -> Iterator[tuple[str, Columns]]:
+    """The golden rows as each kind of body brings them, and what kind that is."""
     names = [feature.name for feature in model.features]
     yield "CSV", _decode(model, as_csv(names, golden.rows), "text/csv")
     yield "JSON", _decode(model, as_json(golden.rows), "application/json")
@@ -136,8 +137,13 @@ def _decode(model: Model, body: bytes, content_type: str) -> Columns:
     )
 
 
-def _difference(model: Model, place: str, expected: Floats, answered: Floats) -> float:
-    """The largest difference. Raises ValueError if it is more than it may be."""
+def measure_difference(
+    model: Model, place: str, expected: Floats, answered: Floats
+) -> float:
+    """The largest difference. Raises ValueError if it is more than it may be.
+
+    place: what is compared, for the message. expected, answered: finite.
+    """
     if expected.shape != answered.shape:
         raise ValueError(
             f"the {place} has the shape {answered.shape}, {expected.shape} is expected"

@@ -17,7 +17,7 @@ import pytest
 
 from app.config import Config
 from app.package import PackageOptions, package
-from app.validation import _difference, validate
+from app.validation import measure_difference, validate
 from backends import bundle
 from backends.bundle import BundleRejected
 from backends.model import Feature, Model
@@ -170,13 +170,13 @@ def test_graphs_may_differ_by_what_float32_rounds() -> None:
     booster = dataclasses.replace(graph, format="lightgbm")
     expected = np.array([[100.0], [1.0], [1e-9]])
     answered = expected + np.array([[5e-4], [-5e-6], [5e-7]])
-    assert _difference(graph, "", expected, answered) == pytest.approx(5e-4)
+    assert measure_difference(graph, "", expected, answered) == pytest.approx(5e-4)
     with pytest.raises(ValueError, match="differs in row 0"):
-        _difference(booster, "", expected, answered)
+        measure_difference(booster, "", expected, answered)
     with pytest.raises(ValueError, match="differs in row 1"):
-        _difference(graph, "", expected, expected + [[0], [3e-5], [0]])
+        measure_difference(graph, "", expected, expected + [[0], [3e-5], [0]])
     with pytest.raises(ValueError, match="differs in row 2"):
-        _difference(graph, "", expected, expected + [[0], [0], [np.nan]])
+        measure_difference(graph, "", expected, expected + [[0], [0], [np.nan]])
 
 
 def test_module_checks_a_folder_from_the_command_line(folder: Path) -> None:

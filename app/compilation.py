@@ -1,0 +1,201 @@
+"""Makes the tree engine's arrays of a model, and proves that they answer alike.
+
+It happens once, when a model is deployed, in a child process, for a model file is read
+and held against its library on many rows. What comes of it is a compiled folder, whose
+verdict says which engine serves the model; see `backends.compiled`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from app.config import Config
+from app.equality import AnswersDiffer, prove_equal
+from app.errors import AppError
+from app.golden import Golden
+from app.probes import probe_rows
+from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
+from app.store.records import Snapshot
+from app.training_data import decode
+from app.validation import ways
+from backends import bundle, compiled, load, sandbox
+from backends.base import ModelFileRejected
+from backends.bundle import BundleRejected
+from backends.compiled import Reason, Verdict
+from backends.features import Columns, DataError
+from backends.model import Model
+from backends.trees.backend import TreesBackend
+from backends.trees.engine import LAYOUT, Engine
+from backends.trees.ensemble import Ensemble, NotCovered
+
+log = logging.getLogger(__name__)
+
+
+def compiled_models(config: Config) -> CompiledModels:
+    """The compiled folders in the state folder that this release can read."""
+    return CompiledModels(config.home, LAYOUT)
+
+
+def compile_deployed(
+    folder: Path, model: Model, kept: CompiledModels, config: Config
+) -> Verdict:
+    """Compile a model that is being deployed, unless it was and is as it should be.
+
+    folder: the bundle in the state folder.
+    What stood in the engine's way before is tried again. Raises OSError.
+    """
+
+    def unless(target: Path) -> bool:
+        if compiled.read(target, model.format).engine != compiled.TREES:
+            return False
+        try:
+            compiled.check(target)
+        except (OSError, compiled.CompiledDamaged):
+            return False
+        return True
+
+    return _compile(folder, model, kept, config, unless)
+
+
+def compile_missing(
+    snapshot: Snapshot, bundles: Bundles, kept: CompiledModels, config: Config
+) -> None:
+    """Compile every deployed model that is not compiled, one line of log for each.
+
+    For models that another release deployed, or that come from a backup. One that
+    cannot be compiled is left to its library.
+    """
+
+    def unless(target: Path) -> bool:
+        return compiled.read(target, "").reason not in ("missing", "damaged")
+
+    deployments = snapshot.deployments.values()
+    for model_id in sorted({each.model_id for each in deployments if each.model_id}):
+        if unless(kept.path(model_id)):
+            continue
+        try:
+            folder = bundles.path(model_id)
+            verdict = _compile(folder, bundle.read(folder), kept, config, unless)
+        except (AppError, BundleRejected, OSError) as error:
+            log.warning("model %s is not compiled: %s", model_id, error)
+        else:
+            detail = f": {verdict.detail}" if verdict.detail else ""
+            log.info("model %s is compiled for %s%s", model_id, verdict.engine, detail)
+
+
+def _compile(
+    folder: Path,
+    model: Model,
+    kept: CompiledModels,
+    config: Config,
+    unless: Callable[[Path], bool],
+) -> Verdict:
+    def fill(incoming: Path) -> None:
+        verdict = _verdict(folder, model, incoming, config)
+        if verdict.engine != compiled.TREES:
+            for path in incoming.iterdir():
+                path.unlink()
+        compiled.write(incoming, verdict)
+
+    kept.put(model.id, fill, unless=unless)
+    return compiled.read(kept.path(model.id), model.format)
+
+
+def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
+    """Build and prove in a child process."""
+    if model.format not in _READERS:
+        detail = f"the engine does not read {model.format} models"
+        return Verdict(compiled.library(model.format), "not covered", detail)
+    try:
+        reason, detail = sandbox.run(
+            "app.compilation:build",
+            str(folder.absolute()),
+            str(incoming.absolute()),
+            seconds=config.model_seconds,
+            memory=config.model_memory,
+            # Arrays were in memory before they are in a file.
+            file_bytes=config.model_memory,
+            prepare=("app.kernels:prepare_kernels", str(config.kernels)),
+        )
+    except ModelFileRejected as error:
+        reason, detail = "failed", str(error)
+    engine = compiled.library(model.format) if reason else compiled.TREES
+    return Verdict(engine, reason, detail)
+
+
+# ---- In the child
+
+
+def build(folder: str, target: str) -> tuple[Reason, str]:
+    """Write a bundle's model as arrays, and hold their answers against the library's.
+
+    folder: the bundle. target: an empty folder.
+    Returns the reason why the engine cannot serve the model, empty if it can, and the
+    same in words. Raises ModelFileRejected, BundleRejected and other ValueErrors.
+    """
+    path = Path(folder)
+    model = bundle.read(path)
+    try:
+        ensemble = _READERS[model.format](path, model)
+        Engine(ensemble).write(Path(target))
+    except NotCovered as error:
+        return "not covered", f"the engine does not cover {error}"
+    # As a worker will: what is proved is what lies in the files.
+    trees, library = TreesBackend(Path(target), model), load(path, model)
+    try:
+        for what, columns in _rows(path, model, ensemble):
+            prove_equal(trees, library, columns, what)
+    except AnswersDiffer as error:
+        return "differs", str(error)
+    return "", ""
+
+
+def _rows(
+    path: Path, model: Model, ensemble: Ensemble
+) -> Iterator[tuple[str, Columns]]:
+    """Rows for the proof, and what they are."""
+    usual = []
+    for way, columns in ways(model, Golden.read(path)):
+        usual.append(columns.matrix)
+        yield f"the golden rows as {way}", columns
+    reference = path / bundle.REFERENCE
+    if reference.exists():
+        rows = _decoded(reference, model)
+        if rows is not None:
+            usual.append(rows.matrix)
+            yield "the reference rows", rows
+    probes = probe_rows(ensemble, model.features, np.concatenate(usual))
+    yield "the probe rows", Columns(probes)
+
+
+def _decoded(reference: Path, model: Model) -> Columns | None:
+    table = pq.read_table(reference)
+    try:
+        return decode(table, model.features) if len(table) else None
+    except DataError:
+        # Rows that the model is never asked.
+        return None
+
+
+def _from_lightgbm(path: Path, model: Model) -> Ensemble:
+    from backends.trees.from_lightgbm import read
+
+    return read((path / model.file).read_bytes())
+
+
+def _from_onnx(path: Path, model: Model) -> Ensemble:
+    from backends.trees.from_onnx import read
+
+    return read(path / model.file, str(model.output), len(model.features))
+
+
+_READERS: Mapping[str, Callable[[Path, Model], Ensemble]] = {
+    "lightgbm": _from_lightgbm,
+    "onnx": _from_onnx,
+}
