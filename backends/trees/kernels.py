@@ -7,6 +7,11 @@ were opened.
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,7 +20,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from backends.trees.ensemble import MISSING_NONE, MISSING_ZERO
+from backends.trees.ensemble import MISSING_ZERO
 from backends.trees.tables import Number, Scale, Section
 from backends.trees.transforms import finish
 
@@ -487,3 +492,60 @@ def _walk(image: Ints, tree: int, ranks: Ints, codes: Ints) -> int:
         if following == step:
             return _ints(image, Section.STEP_VALUE)[step]
         step = following
+
+
+# ---- Made ready
+
+_SIGNATURE = numba.void(
+    numba.types.Array(numba.int32, 1, "C", readonly=True),
+    numba.types.Array(numba.float64, 2, "C", readonly=True),
+    numba.int64,
+    numba.types.Array(numba.float64, 2, "C"),
+)
+_KERNELS = (score_rows, score_row)
+
+# What the compiled code is made from: numba itself looks at this file alone.
+_SOURCES = ("ensemble.py", "kernels.py", "tables.py", "transforms.py")
+
+_preparing = threading.Lock()
+log = logging.getLogger(__name__)
+
+
+def prepare(folder: Path) -> None:
+    """Load the compiled kernels from a folder, or compile them and keep them there.
+
+    Later calls do nothing. After the first nothing is compiled any more: a call with
+    arguments of other types raises TypeError. Before a fork, children share the code.
+    A folder that cannot be written is not used.
+    """
+    with _preparing:
+        if not score_rows._can_compile:
+            return
+        caching = _make_cache(folder)
+        for kernel in _KERNELS:
+            if caching:
+                kernel.enable_caching()
+            kernel.compile(_SIGNATURE)
+            kernel.disable_compile()
+
+
+def _make_cache(folder: Path) -> bool:
+    """Let numba keep compiled code in a folder; whether it can."""
+    cache = folder / _fingerprint()
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("compiled kernels cannot be kept: %s", error)
+        return False
+    if not os.access(cache, os.W_OK | os.X_OK):
+        log.warning("compiled kernels cannot be kept: %s is not writable", cache)
+        return False
+    numba.config.CACHE_DIR = str(cache)
+    return True
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    for name in _SOURCES:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()[:16]

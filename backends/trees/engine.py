@@ -1,0 +1,76 @@
+"""The engine: an ensemble's tables, checked, and the compiled code that reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.trees import kernels
+from backends.trees.ensemble import Ensemble
+from backends.trees.tables import Number, Section, build, check, image, section
+
+# Of the tables' form: what an older version wrote is not read.
+LAYOUT = 1
+
+_FILE = "tables.npy"
+
+
+class Engine:
+    """Scores rows. Safe to call from many threads at once; each uses its own thread.
+
+    features: columns of the matrix. sums, outputs: values of a raw score and of an
+    answer. nbytes: memory that the tables take, shared if they were opened.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        """Make the tables. Raises NotCovered."""
+        self._use(image(build(ensemble)))
+
+    @classmethod
+    def open(cls, folder: Path) -> Engine:
+        """Map the tables that `write` wrote.
+
+        Raises ValueError if they are damaged or not there.
+        """
+        engine = cls.__new__(cls)
+        try:
+            mapped = np.load(folder / _FILE, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{_FILE} cannot be read: {error}") from error
+        engine._use(check(np.asarray(mapped)))
+        return engine
+
+    def write(self, folder: Path) -> None:
+        """Write the tables for `open`, down to the disk."""
+        with (folder / _FILE).open("xb") as file:
+            np.save(file, self._image)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _use(self, tables: NDArray[np.int32]) -> None:
+        self._image = tables
+        self._image.flags.writeable = False
+        numbers = section(tables, Section.NUMBERS)
+        self.features = int(numbers[Number.FEATURES])
+        self.sums = int(numbers[Number.SUMS])
+        self.outputs = int(numbers[Number.OUTPUTS])
+        self.nbytes = tables.nbytes
+
+    def score(
+        self, matrix: NDArray[np.float64], *, raw: bool = False
+    ) -> NDArray[np.float64]:
+        """Score a matrix of (n_rows, features).
+
+        Returns float64 (n_rows, outputs); if raw (n_rows, sums), the trees' sums.
+        Raises ValueError for a matrix of another shape.
+        """
+        matrix = np.ascontiguousarray(matrix, np.float64)
+        if matrix.ndim != 2 or matrix.shape[1] != self.features:
+            raise ValueError(f"a matrix of {self.features} columns is expected")
+        out = np.empty((len(matrix), self.sums if raw else self.outputs))
+        kernel = kernels.score_row if len(matrix) == 1 else kernels.score_rows
+        kernel(self._image, matrix, int(raw), out)
+        return out
