@@ -9,6 +9,9 @@ from contextlib import suppress
 
 import orjson
 
+# Where a request's record lies in its environ.
+RECORD = "foretell.record"
+
 _STDOUT = 1
 
 
@@ -17,15 +20,12 @@ class RequestRecord:
 
     Stages are named in the order they end; each gets the milliseconds since the one
     before it.
-
-    headers: what the answer is to say beside what its response says.
     """
 
     __slots__ = (
         "_last",
         "_started",
         "deployment",
-        "headers",
         "model",
         "received",
         "request_id",
@@ -36,7 +36,6 @@ class RequestRecord:
 
     def __init__(self) -> None:
         self.request_id = os.urandom(16).hex()
-        self.headers: list[tuple[str, str]] = []
         self.user: str | None = None
         self.deployment: str | None = None
         self.model: str | None = None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from flask import current_app, request
 
-from app.access_log import RequestRecord
-from app.front import RECORD
+from app.access_log import RECORD, RequestRecord
 from app.services import Services
 
 

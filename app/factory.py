@@ -24,5 +24,5 @@ def create_app(config: Config | None = None) -> Flask:
     register_error_handlers(app)
     register_layouts(app)
     # Assigning wsgi_app is Flask's documented way to wrap the application.
-    app.wsgi_app = Front(app.wsgi_app)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = Front(app)  # type: ignore[assignment, method-assign]
     return app

@@ -11,7 +11,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from flask import Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -21,7 +20,6 @@ from app.answering import Answering, Writer
 from app.auth import authenticate
 from app.body import read_body
 from app.bulk import in_turn
-from app.context import current_record, current_services
 from app.decode import Chunk
 from app.encode import CsvWriter, JsonWriter
 from app.errors import (
@@ -38,6 +36,7 @@ from app.errors import (
     NotTimeSeries,
     SlowClient,
 )
+from app.front import Answered, Headers
 from app.model_cache import ServedModel
 from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
@@ -56,14 +55,16 @@ _ONE_WRITE = 65_536
 _COMPRESS_FROM = 1400
 
 
-def predict(deployment_id: str) -> Response:
+def predict(
+    services: Services,
+    record: RequestRecord,
+    environ: WSGIEnvironment,
+    deployment_id: str,
+) -> Answered:
     """Score the rows of the request with a deployment's model.
 
     Source: "Predictions for deployments", legacy and serverless.
     """
-    services = current_services()
-    record = current_record()
-    environ = request.environ
     deadline = time.monotonic() + services.config.request_seconds
     with services.admission:
         user = _user(services, environ, record)
@@ -102,9 +103,16 @@ def predict(deployment_id: str) -> Response:
                 parts += [writer.separator, rows] if len(parts) > 1 else [rows]
             parts.append(writer.foot)
             record.stage("score")
-    return _response(
-        parts, writer.media_type, served, environ, record, is_cached=is_cached
-    )
+    parts, encoding = _packed(parts, environ)
+    headers = [
+        ("Content-Type", writer.media_type),
+        ("Content-Length", str(sum(map(len, parts)))),
+        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
+        ("X-DataRobot-Model-Id", served.model.id),
+        ("Vary", "Accept, Accept-Encoding"),
+        *encoding,
+    ]
+    return headers, parts
 
 
 def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -> User:
@@ -247,29 +255,20 @@ def _counted(
         yield chunk
 
 
-def _response(
-    parts: list[bytes],
-    media_type: str,
-    served: ServedModel,
-    environ: WSGIEnvironment,
-    record: RequestRecord,
-    *,
-    is_cached: bool,
-) -> Response:
-    record.headers += [
-        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
-        ("X-DataRobot-Model-Id", served.model.id),
-        ("Vary", "Accept, Accept-Encoding"),
-    ]
+def _packed(
+    parts: list[bytes], environ: WSGIEnvironment
+) -> tuple[list[bytes], Headers]:
+    """The parts as they are sent, and the header that says how they are packed."""
+    encoding: Headers = []
     size = sum(map(len, parts))
     if size >= _COMPRESS_FROM and _accepts_gzip(
         environ.get("HTTP_ACCEPT_ENCODING", "")
     ):
-        record.headers.append(("Content-Encoding", "gzip"))
+        encoding = [("Content-Encoding", "gzip")]
         parts = list(_gzip(parts))
     if size < _ONE_WRITE:
         parts = [b"".join(parts)]
-    return Response(parts, content_type=media_type)
+    return parts, encoding
 
 
 @lru_cache(maxsize=256)

@@ -28,7 +28,7 @@ PACKAGES = ("app", "backends", "schemas")
 # The modules that know Flask: the URLs, the view, and what hangs it all together.
 WEB = [
     *("app.blueprints", "app.blueprints.*", "app.predictions", "app.context"),
-    *("app.error_handlers", "app.factory"),
+    *("app.error_handlers", "app.factory", "app.front"),
 ]
 COMMAND_LINE = ["app.cli", "app.commands", "app.commands.*"]
 STORE = ["app.store", "app.store.*"]
@@ -49,7 +49,7 @@ MEMBERS = {
     # The type of exception that its bodies raise.
     "gunicorn": ["app.front", "app.predictions"],
     # Only what it knows of HTTP; no request, no response.
-    "werkzeug": [*WEB, "app.front", "app.body"],
+    "werkzeug": [*WEB, "app.body"],
 }
 
 # Ours, and all of ours that it may import. The first pattern that fits counts.

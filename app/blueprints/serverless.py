@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from app.front import DirectView
 from app.predictions import predict
 
 serverless = Blueprint("serverless", __name__, url_prefix="/api/v2")
 serverless.add_url_rule(
     "/deployments/<deployment_id>/predictions",
-    view_func=predict,
+    "predict",
+    DirectView(predict),
     methods=["POST"],
     strict_slashes=False,
 )
