@@ -27,9 +27,15 @@ class ServedModel:
 class ModelCache:
     """Loads models when first asked for and keeps them within a memory budget."""
 
-    def __init__(self, path: Callable[[str], Path], budget: int) -> None:
-        """path: from a model's id to its bundle; budget: bytes of loaded models."""
+    def __init__(
+        self, path: Callable[[str], Path], compiled: Callable[[str], Path], budget: int
+    ) -> None:
+        """path, compiled: from a model's id to its bundle, and to what its deployment
+            made of it.
+        budget: bytes of loaded models.
+        """
         self._path = path
+        self._compiled = compiled
         self._budget = budget
         self._served: OrderedDict[str, ServedModel] = OrderedDict()
         self._lock = threading.Lock()
@@ -60,9 +66,14 @@ class ModelCache:
             with self._lock:
                 served = self._served.get(model_id)
             if served is None:
-                served = _load(self._path(model_id))
+                served = load_served(self._path(model_id), self._compiled(model_id))
                 self._keep(model_id, served)
         return served
+
+    def engine(self, model_id: str) -> str | None:
+        """What serves a model in this process; None if it is not loaded."""
+        served = self._served.get(model_id)
+        return None if served is None else served.backend.engine
 
     def _keep(self, model_id: str, served: ServedModel) -> None:
         with self._lock:
@@ -82,6 +93,12 @@ class ModelCache:
                 del self._served[model_id]
 
 
-def _load(folder: Path) -> ServedModel:
+def load_served(folder: Path, compiled: Path | None) -> ServedModel:
+    """Load a bundle's model.
+
+    compiled: what its deployment made of it; None if it is not deployed.
+    Raises ModelFileRejected and BundleRejected.
+    """
     model = read_bundle(folder)
-    return ServedModel(model, backends.load(folder, model), Decoder(model.features))
+    backend = backends.load(folder, model, compiled)
+    return ServedModel(model, backend, Decoder(model.features))

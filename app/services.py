@@ -15,8 +15,10 @@ from app.config import Config
 from app.model_cache import ModelCache
 from app.slow_clients import SlowClients
 from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
 from app.store.records import Deployment, Snapshot
 from app.store.store import Store
+from backends.trees.engine import LAYOUT
 
 # Before the store was read: no generation is negative.
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
@@ -38,7 +40,10 @@ class Services:
         self.config = config
         self.store = Store(config.database_url, config.home)
         self.bundles = Bundles(config.home)
-        self.models = ModelCache(self.bundles.path, config.model_cache)
+        self.compiled = CompiledModels(config.home, LAYOUT)
+        self.models = ModelCache(
+            self.bundles.path, self.compiled.path, config.model_cache
+        )
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(
             config.max_in_flight, config.bulk_slots, config.workers

@@ -12,7 +12,7 @@ from app.bulk import BulkPool
 from app.config import Config
 from app.decode import Chunk, read_rows
 from app.encode import Answer, CsvWriter, JsonWriter
-from app.model_cache import ModelCache, ServedModel
+from app.model_cache import ServedModel, load_served
 from app.scoring import Predictions, Rules, score
 
 Writer = JsonWriter | CsvWriter
@@ -26,7 +26,7 @@ _RULES = Rules(threshold=0.5)
 
 def load(bundle: Path) -> ServedModel:
     """The model of a bundle, as a worker has it."""
-    return ModelCache(lambda model_id: bundle, Config().model_cache).get("")
+    return load_served(bundle, None)
 
 
 def stages(served: ServedModel, body: bytes, accept: str) -> dict[str, float]:
