@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ONLY ?=
+DATA ?= ../shared/data
 
 .PHONY: help install serve test bench lint clean
 
@@ -28,8 +29,8 @@ lint: install ## ruff and mypy
 test: lint ## set up and run everything
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml
 
-bench: install ## print the bars as a table; ONLY=P1,P3 for some of them
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+bench: install ## print the bars as a table; ONLY=P1,P3 for some, DATA=folder of the adult data
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) --data $(DATA)
 
 clean: ## remove what the others made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

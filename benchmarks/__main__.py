@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--only P1,P2]`: measure the bars and print them as a table."""
+"""`python -m benchmarks [--only P1,P2] [--data FOLDER]`: measure, print a table.
+
+The model on real data takes part where the data lie in the folder.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from benchmarks import Unmeasured
 from benchmarks.bars import BARS, LATER
 
 FOLDER = Path("build/bench")
+DATA = Path("../shared/data")
 JSON = Path("build/bench.json")
 
 
@@ -27,12 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--only", metavar="P1,P2", default=",".join(BARS), help="bars to measure"
     )
-    names = parser.parse_args(arguments).only.upper().split(",")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        default=DATA,
+        help="where adult_train.csv and adult_test.csv lie",
+    )
+    options = parser.parse_args(arguments)
+    names = options.only.upper().split(",")
     if refusal := _refusal(names):
         print(refusal, file=sys.stderr)
         return 2
     try:
-        _measure([name for name in BARS if name in names])
+        _measure([name for name in BARS if name in names], options.data.absolute())
     except Unmeasured as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -50,19 +62,22 @@ def _refusal(names: list[str]) -> str:
     return "; ".join(reasons)
 
 
-def _measure(names: list[str]) -> None:
+def _measure(names: list[str], data: Path) -> None:
     # Imported here: the load generator's processes import this module and need neither.
     import orjson
 
     from benchmarks import report
     from benchmarks.bars import measure
+    from benchmarks.specimens import adult
     from benchmarks.workspace import prepare
 
     begun = time.monotonic()
     machine = report.machine()
     print(report.heading(machine), flush=True)
+    if not adult.is_in(data):
+        print(f"{data} has no {' and '.join(adult.FILES)}: no model adult.\n")
     _say("making ready (minutes the first time)")
-    workspace = prepare(FOLDER.absolute())
+    workspace = prepare(FOLDER.absolute(), data, names)
     outcomes = {}
     for name in names:
         _say(f"{name}, {time.monotonic() - begun:.0f} s after the start")

@@ -17,21 +17,24 @@ import pandas as pd
 from flask import Flask, Response, jsonify, request
 from numpy.typing import NDArray
 
-from benchmarks.specimens import SPECIMENS, TARGET
+from benchmarks.specimens.base import TARGET
 
 application = Flask(__name__, static_folder=None)
 
 _FOLDER = Path(os.environ["BENCH_MODELS"])
 _BOOSTERS = {
-    name: lgb.Booster(model_file=_FOLDER / f"{name}.txt") for name in SPECIMENS
+    path.parent.name: lgb.Booster(model_file=path)
+    for path in _FOLDER.glob("*/model.txt")
+    if path.with_name("data.parquet").exists()
 }
+# What the model was trained on: the types of its columns, categories and all.
+_FRAMES = {name: pd.read_parquet(_FOLDER / name / "data.parquet") for name in _BOOSTERS}
 _TYPES: dict[str, dict[str, Any]] = {
-    name: dict.fromkeys(specimen.numbers, np.dtype("float64"))
-    | {
-        column: pd.CategoricalDtype(levels)
-        for column, levels in specimen.levels.items()
-    }
-    for name, specimen in SPECIMENS.items()
+    name: {str(column): dtype for column, dtype in frame.dtypes.items()}
+    for name, frame in _FRAMES.items()
+}
+_BINARY = {
+    name for name, types in _TYPES.items() if types.pop(TARGET) == np.dtype("int64")
 }
 
 
@@ -39,7 +42,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 def predict(name: str) -> Response:
     """Score CSV or JSON records; answer in JSON, or in CSV if that is accepted."""
     values = np.asarray(_BOOSTERS[name].predict(_frame(_TYPES[name])))
-    is_binary = SPECIMENS[name].objective == "binary"
+    is_binary = name in _BINARY
     if request.headers.get("Accept") == "text/csv":
         return _csv(values, is_binary=is_binary)
     rows = map(_binary_row if is_binary else _regression_row, *_numbered(values))

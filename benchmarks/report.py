@@ -17,6 +17,7 @@ LIBRARIES = (
     "flask",
     "gunicorn",
     "lightgbm",
+    "numba",
     "numpy",
     "orjson",
     "pandas",
@@ -34,23 +35,28 @@ class Part:
     """One comparison of a bar.
 
     ratio: what was measured, in the unit of `bar`; good: which way is better.
+    bar: None where nothing is wanted, and the figure is shown for comparison.
     """
 
     name: str
     ratio: float
     good: Good
-    bar: float
+    bar: float | None
     unit: str = "×"
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
-        """Whether the bar is reached; exactly on it counts."""
+        """Whether the bar is reached; exactly on it counts, and so does having none."""
+        if self.bar is None:
+            return True
         return self.ratio <= self.bar if self.good == "<=" else self.ratio >= self.bar
 
     @property
     def strain(self) -> float:
         """How much of the bar is used: above 1 it is missed. Parts compare by it."""
+        if self.bar is None:
+            return -1.0
         over, under = (
             (self.ratio, self.bar) if self.good == "<=" else (self.bar, self.ratio)
         )
@@ -66,7 +72,7 @@ class Part:
             "good": self.good,
             "bar": self.bar,
             "unit": self.unit,
-            "met": self.met,
+            "met": None if self.bar is None else self.met,
             **self.details,
         }
 
@@ -160,8 +166,10 @@ def notes(outcome: Outcome) -> list[str]:
 
 
 def _line(name: str, part: Part, *, met: bool) -> str:
-    sign = "≤" if part.good == "<=" else "≥"
     measured = f"{_number(part.ratio)} {part.unit}"
+    if part.bar is None:
+        return f"{name:<{_NAME}}{measured:>{_FIGURE}}   no bar"
+    sign = "≤" if part.good == "<=" else "≥"
     wanted = f"{sign} {part.bar:g} {part.unit}"
     verdict = "met" if met else "MISSED"
     return f"{name:<{_NAME}}{measured:>{_FIGURE}}   {wanted:<{_FIGURE}}{verdict}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,16 +17,17 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks import Unmeasured, specimens
+from benchmarks import Unmeasured, bodies, specimens
 from benchmarks.commands import ROOT, foretell, run
 from benchmarks.http import post
 from benchmarks.servers import Server, running
-from benchmarks.specimens import SPECIMENS, TARGET, Specimen
+from benchmarks.specimens.base import IN_PROCESS, TARGET, Specimen
 
 # So many different rows are sent in turn: a row that repeats hides half of a tree walk.
 _ROWS = 2000
 _CHECKED_ROWS = 20
 _SEED = 11
+_STAMP = ".made-by"
 
 
 class WrongAnswer(Unmeasured):
@@ -37,11 +38,12 @@ class WrongAnswer(Unmeasured):
 class Workspace:
     """Everything that the bars share.
 
-    folder: build/bench; token: of a user who may use the deployments; deployments:
-    specimen name to deployment id.
+    folder: build/bench; specimens: by name; token: of a user who may use the
+    deployments; deployments: specimen name to deployment id.
     """
 
     folder: Path
+    specimens: Mapping[str, Specimen]
     token: str
     deployments: Mapping[str, str]
 
@@ -51,28 +53,49 @@ class Workspace:
         return self.folder / "home"
 
     @property
+    def kernels(self) -> Path:
+        """The engine's compiled code, kept from run to run."""
+        return self.folder / "kernels"
+
+    @property
+    def state(self) -> dict[str, str]:
+        """Environment of a command on this state folder."""
+        return {
+            "FORETELL_HOME": str(self.home),
+            "FORETELL_KERNELS": str(self.kernels),
+        }
+
+    @property
     def settings(self) -> dict[str, str]:
         """Environment of a server on this state folder."""
-        return {"FORETELL_HOME": str(self.home), "FORETELL_BIND": "{address}"}
+        return self.state | {"FORETELL_BIND": "{address}"}
 
-    def bundle(self, name: str) -> Path:
-        """The bundle of specimen `a`, `b` or, one tree smaller, `a-next`, `b-next`."""
-        return self.folder / "bundles" / name
+    def names(self, bar: str) -> list[str]:
+        """The specimens that take part in a bar."""
+        return [name for name, each in self.specimens.items() if bar in each.bars]
+
+    def model(self, name: str) -> Path:
+        """A specimen's LightGBM text."""
+        return self.folder / "models" / name / "model.txt"
+
+    def bundle(self, name: str, model: str = "model") -> Path:
+        """A specimen's bundle; model: `model` or, one tree smaller, `next`."""
+        return self.folder / "bundles" / name / model
 
     @cached_property
     def rows(self) -> Mapping[str, list[bytes]]:
         """Specimen name to one-row JSON bodies."""
         return {
-            name: specimens.json_rows(specimen.frame(_ROWS, _SEED))
-            for name, specimen in SPECIMENS.items()
+            name: bodies.json_rows(self.specimens[name].frame(_ROWS, _SEED))
+            for name in self.deployments
         }
 
     @cached_property
     def expected(self) -> Mapping[str, NDArray[np.float64]]:
         """Specimen name to what LightGBM itself predicts for `rows`, (n_rows,)."""
         return {
-            name: _predict(self.folder / "models" / f"{name}.txt", specimen)
-            for name, specimen in SPECIMENS.items()
+            name: _predict(self.model(name), self.specimens[name])
+            for name in self.deployments
         }
 
     def headers(self, content_type: str = "application/json") -> dict[str, str]:
@@ -108,7 +131,7 @@ class Workspace:
         command = ["-c", "benchmarks/same_settings.py", "benchmarks.bare:application"]
         settings = self.settings | {"BENCH_ANSWERS": str(self.folder / "answers")}
         with running("bare", command, self.folder, **settings) as server:
-            for name in SPECIMENS:
+            for name in self.deployments:
                 server.first(self.requests(server, name)[0])
             yield server
 
@@ -125,7 +148,7 @@ class Workspace:
             yield server
 
     def _warm(self, server: Server) -> None:
-        for name in SPECIMENS:
+        for name in self.deployments:
             requests = self.requests(server, name)[:_CHECKED_ROWS]
             for row, request in enumerate(requests):
                 # Several times, for a server's workers are not ready all at once.
@@ -140,44 +163,66 @@ class Workspace:
             raise WrongAnswer(f"model {specimen}, row {row}: {found}, not {wanted}")
 
 
-def prepare(folder: Path) -> Workspace:
-    """Train and package, unless that is done already, and deploy afresh."""
-    folder.mkdir(parents=True, exist_ok=True)
-    trained = _once(folder / "models", _fingerprint([]), _train)
-    made_by = [*(ROOT / "app").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]
-    _once(folder / "bundles", _fingerprint(made_by), lambda new: _package(trained, new))
-    workspace = _deploy(folder)
+def prepare(folder: Path, data: Path, bars: Collection[str]) -> Workspace:
+    """Train and package, unless that is done already, and deploy afresh.
+
+    data: folder of the real data. bars: only what these need is made.
+    """
+    wanted = {
+        name: specimen
+        for name, specimen in specimens.known(data).items()
+        if specimen.bars.intersection(bars)
+    }
+    for specimen in wanted.values():
+        made_by = [*Path(specimens.__file__).parent.glob("*.py"), *specimen.sources]
+        _once(
+            folder / "models" / specimen.name,
+            _fingerprint(made_by),
+            partial(_train, specimen.name, data),
+        )
+    if set(bars) <= {IN_PROCESS}:
+        return Workspace(folder, wanted, "", {})
+    deployed = [name for name, specimen in wanted.items() if specimen.is_deployed]
+    for name in deployed:
+        models = folder / "models" / name
+        made_by = [*(ROOT / "app").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]
+        made_by.append(models / _STAMP)
+        _once(
+            folder / "bundles" / name, _fingerprint(made_by), partial(_package, models)
+        )
+    workspace = _deploy(folder, wanted, deployed)
     _keep_answers(workspace)
     return workspace
 
 
-def _train(folder: Path) -> None:
-    run([sys.executable, "-m", "benchmarks.specimens", str(folder)])
+def _train(name: str, data: Path, folder: Path) -> None:
+    run([sys.executable, "-m", "benchmarks.specimens", name, str(folder), str(data)])
 
 
 def _package(models: Path, folder: Path) -> None:
-    for name in SPECIMENS:
-        for model in (name, f"{name}-next"):
-            foretell(
-                ["package", str(models / f"{model}.txt")]
-                + ["--data", str(models / f"{name}.parquet"), "--target", TARGET]
-                + ["--name", f"model {model}", "--out", str(folder / model)]
-            )
+    for model in ("model", "next"):
+        foretell(
+            ["package", str(models / f"{model}.txt")]
+            + ["--data", str(models / "data.parquet"), "--target", TARGET]
+            + ["--name", f"{models.name} {model}", "--out", str(folder / model)]
+        )
 
 
-def _deploy(folder: Path) -> Workspace:
-    home = folder / "home"
-    shutil.rmtree(home, ignore_errors=True)
-    own = {"FORETELL_HOME": str(home)}
-    foretell(["user", "add", "bench", "--admin"], own)
-    token = foretell(["token", "create", "bench"], own)
+def _deploy(
+    folder: Path, wanted: Mapping[str, Specimen], names: Sequence[str]
+) -> Workspace:
+    workspace = Workspace(folder, wanted, "", {})
+    shutil.rmtree(workspace.home, ignore_errors=True)
+    foretell(["user", "add", "bench", "--admin"], workspace.state)
+    token = foretell(["token", "create", "bench"], workspace.state)
     deployments = {
         name: foretell(
-            ["deploy", str(folder / "bundles" / name), "--label", f"model {name}"], own
+            ["deploy", str(workspace.bundle(name)), "--label", f"model {name}"],
+            workspace.state,
         )
-        for name in SPECIMENS
+        for name in names
     }
-    return Workspace(folder, token, deployments)
+    return replace(workspace, token=token, deployments=deployments)
 
 
 def _keep_answers(workspace: Workspace) -> None:
@@ -185,7 +230,7 @@ def _keep_answers(workspace: Workspace) -> None:
     answers = workspace.folder / "answers"
     answers.mkdir(exist_ok=True)
     with workspace.foretell() as server:
-        for name in SPECIMENS:
+        for name in workspace.deployments:
             request = workspace.requests(server, name)[0]
             body = server.first(request).body
             (answers / f"{name}.json").write_bytes(body)
@@ -199,17 +244,17 @@ def _predict(model: Path, specimen: Specimen) -> NDArray[np.float64]:
 
 def _fingerprint(sources: Sequence[Path]) -> str:
     digest = hashlib.sha256(version("lightgbm").encode())
-    for source in [Path(specimens.__file__), *sorted(sources)]:
+    for source in sorted(sources):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
 def _once(folder: Path, fingerprint: str, make: Callable[[Path], None]) -> Path:
     """Fill the folder, unless it was filled under the same fingerprint."""
-    stamp = folder / ".made-by"
+    stamp = folder / _STAMP
     if not stamp.exists() or stamp.read_text() != fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(parents=True)
         make(folder)
         stamp.write_text(fingerprint)
     return folder

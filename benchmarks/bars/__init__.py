@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BARS = {
     "P1": "benchmarks.bars.cpu_time",
     "P2": "benchmarks.bars.throughput",
+    "P3": "benchmarks.bars.trees",
     "P4": "benchmarks.bars.large_bodies",
     "P8": "benchmarks.bars.memory",
     "P9": "benchmarks.bars.start",
@@ -20,7 +21,6 @@ BARS = {
 
 # Bars of parts that foretell does not have yet.
 LATER = {
-    "P3": "the tree engine",
     "P5": "SHAP explanations",
     "P6": "XEMP explanations",
     "P7": "time series",

@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.load import Load, closed_loop, for_requests, whole
 from benchmarks.report import Outcome, Part
 from benchmarks.servers import Server
-from benchmarks.specimens import SPECIMENS
 from benchmarks.timing import interleave, paired_ratio, percentile
 from benchmarks.workspace import Workspace
 
@@ -31,7 +30,9 @@ class _Run:
 def measure(workspace: Workspace) -> Outcome:
     """Send rows one after another over one connection, and ask Linux for the bill."""
     with workspace.foretell() as foretell, workspace.bare() as bare:
-        parts = [_part(workspace, name, foretell, bare) for name in SPECIMENS]
+        parts = [
+            _part(workspace, name, foretell, bare) for name in workspace.names("P1")
+        ]
     return Outcome(
         "server CPU time of one JSON row ÷ that of a bare Flask view",
         "OMP_NUM_THREADS=1 on both sides",

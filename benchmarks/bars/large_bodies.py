@@ -12,11 +12,12 @@ from typing import Any
 from app.bulk import BulkPool
 from app.config import Config
 from benchmarks import in_process, processes
+from benchmarks.bodies import body_of
 from benchmarks.http import Connection, post
 from benchmarks.load import Load, for_seconds, in_background, paced
 from benchmarks.report import Outcome, Part
 from benchmarks.servers import Server
-from benchmarks.specimens import SPECIMENS, Specimen, body_of
+from benchmarks.specimens.base import Specimen
 from benchmarks.timing import interleave, paired_ratio, percentile
 from benchmarks.workspace import Workspace, WrongAnswer
 
@@ -62,13 +63,18 @@ def measure(workspace: Workspace) -> Outcome:
     """Send the large body in turn with the in-process steps and the pandas server."""
     pool = BulkPool(Config().scoring_threads)
     cases = [
-        _Case(specimen, accept)
-        for specimen in SPECIMENS.values()
+        _Case(workspace.specimens[name], accept)
+        for name in workspace.names("P4")
         for accept in _ACCEPTS.values()
     ]
     with workspace.foretell() as foretell, workspace.handwritten() as handwritten:
         sides = _Sides(
-            workspace, foretell, handwritten, pool, _bodies(_BODY), _bodies(_SMALL_BODY)
+            workspace,
+            foretell,
+            handwritten,
+            pool,
+            _bodies(workspace, _BODY),
+            _bodies(workspace, _SMALL_BODY),
         )
         quiet = _quiet(sides)
         before = {pid: processes.resident(pid) for pid in foretell.workers}
@@ -79,7 +85,7 @@ def measure(workspace: Workspace) -> Outcome:
             parts += _speed(case, figures)
             notes.append(_note(case, figures))
         parts.append(_memory(before))
-        small = [_small(cases, name, quiet) for name in SPECIMENS]
+        small = [_small(cases, name, quiet) for name in workspace.names("P4")]
         notes += [_small_note(part) for part in small]
     return Outcome(
         "50 MB of CSV: rows a second, memory, small requests meanwhile",
@@ -90,9 +96,10 @@ def measure(workspace: Workspace) -> Outcome:
     )
 
 
-def _bodies(size: int) -> dict[str, tuple[bytes, int]]:
+def _bodies(workspace: Workspace, size: int) -> dict[str, tuple[bytes, int]]:
     return {
-        name: body_of(specimen, size, seed=21) for name, specimen in SPECIMENS.items()
+        name: body_of(workspace.specimens[name], size, seed=21)
+        for name in workspace.names("P4")
     }
 
 
@@ -166,7 +173,7 @@ def _quiet(sides: _Sides) -> dict[str, float]:
     """Specimen name to the probes' p99 in ms while nothing else is asked."""
     loads = {
         name: _probe(sides, name)(until=for_seconds(_QUIET_SECONDS))
-        for name in SPECIMENS
+        for name in sides.workspace.names("P4")
     }
     return {
         name: percentile(load.latencies, 0.99) * 1e3 for name, load in loads.items()

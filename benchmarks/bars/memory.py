@@ -37,7 +37,8 @@ def measure(workspace: Workspace) -> Outcome:
         f"{count} worker(s) and master {median(each):.0f} MB"
         for count, each in runs.items()
     )
-    part = Part("models a and b loaded", median(more), "<=", BAR, "MB", details)
+    models = ", ".join(workspace.names("P8"))
+    part = Part(f"models {models} loaded", median(more), "<=", BAR, "MB", details)
     return Outcome(
         "memory (PSS) of each further worker",
         "OMP_NUM_THREADS=1",
@@ -48,12 +49,13 @@ def measure(workspace: Workspace) -> Outcome:
 
 def _pss(workspace: Workspace, workers: int) -> float:
     with workspace.foretell(FORETELL_WORKERS=str(workers)) as server:
-        _ask_every_worker(workspace, server)
+        for name in workspace.names("P8"):
+            _ask_every_worker(workspace, server, name)
         return server.pss()
 
 
-def _ask_every_worker(workspace: Workspace, server: Server) -> None:
-    requests = workspace.requests(server, "a")
+def _ask_every_worker(workspace: Workspace, server: Server, name: str) -> None:
+    requests = workspace.requests(server, name)
     before = {worker: processes.cpu_seconds(worker) for worker in server.workers}
     while before:
         load = closed_loop(

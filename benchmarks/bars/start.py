@@ -107,7 +107,7 @@ def _start(workspace: Workspace) -> float:
 
 def _replacements(workspace: Workspace) -> list[_Replacement]:
     store = Store(Config(home=workspace.home).database_url, workspace.home)
-    bundles = [workspace.bundle("a-next"), workspace.bundle("a")]
+    bundles = [workspace.bundle("a", "next"), workspace.bundle("a")]
     with workspace.foretell() as server:
         # An even number leaves the deployment with the model that it began with.
         replaced = [

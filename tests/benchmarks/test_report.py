@@ -4,6 +4,7 @@ from benchmarks.report import Outcome, Part, heading, machine, table
 
 ENOUGH = Part("against bare", 0.8, ">=", 0.7, details={"rounds": 5})
 TOO_MUCH = Part("memory", 80.0, "<=", 60.0, "MB")
+SHOWN = Part("255 leaves", 3.0, ">=", None)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,16 @@ def test_table_shows_parts_bars_and_omp():
     assert lines[2].split() == "P1 = speed 80 MB ≤ 60 MB MISSED".split()
     assert lines[3].split() == "against bare 0.8 × ≥ 0.7 × met".split()
     assert [line.strip() for line in lines[-2:]] == ["OMP=1", "quiet"]
+
+
+def test_part_without_a_bar_is_shown_not_judged():
+    outcome = Outcome("speed", "OMP=1", [SHOWN, ENOUGH])
+    assert outcome.met and outcome.worst is ENOUGH
+    assert (
+        table({"P3": outcome}).splitlines()[3].split()
+        == "255 leaves 3 × no bar".split()
+    )
+    assert outcome.to_json({})["parts"][0]["met"] is None
 
 
 def test_machine_names_cores_and_versions():
