@@ -117,9 +117,48 @@ def finish(sums: NDArray[np.float64], transform: Transform) -> NDArray[np.float6
 
 def _softmax(sums: NDArray[Any]) -> NDArray[Any]:
     powers = np.exp(sums - sums.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return np.asarray(powers / _row_sums(powers))
 
 
+def _row_sums(values: NDArray[Any]) -> NDArray[Any]:
+    """One column after the other, as the libraries add them up: (n, 1)."""
+    return np.asarray(np.add.accumulate(values, axis=1)[:, -1:])
+
+
+def _single(
+    transform: Callable[[NDArray[np.float32], np.float32], NDArray[np.float32]],
+) -> Callable[[NDArray[np.float64], float], NDArray[np.float64]]:
+    """A transform that computes in float32."""
+
+    def widened(sums: NDArray[np.float64], parameter: float) -> NDArray[np.float64]:
+        finished = transform(sums.astype(np.float32), np.float32(parameter))
+        assert finished.dtype == np.float32
+        return finished.astype(np.float64)
+
+    return widened
+
+
+def _logistic(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    one = np.float32(1.0)
+    value = one / (one + np.exp(-np.abs(scores)))
+    return np.where(scores < 0, one - value, value)
+
+
+def _softmax_zero(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    highest = sums.max(axis=1, keepdims=True)
+    is_zero = np.abs(sums) <= np.float32(1e-7)
+    powers = np.exp(sums - highest)
+    values = np.where(is_zero, sums * np.exp(-highest), powers)
+    return values / _row_sums(np.where(is_zero, np.float32(0.0), powers))
+
+
+def _pair(
+    negative: NDArray[np.float32], positive: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return np.concatenate([negative, positive], axis=1)
+
+
+_ONE = np.float32(1.0)
 _TRANSFORMS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64]]] = {
     "identity": lambda sums, _: sums,
     "sigmoid": lambda sums, slope: 1.0 / (1.0 + np.exp(-slope * sums)),
@@ -127,4 +166,19 @@ _TRANSFORMS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64
     "exp": lambda sums, _: np.exp(sums),
     "signed_square": lambda sums, _: np.sign(sums) * sums * sums,
     "log1p_exp": lambda sums, _: np.log1p(np.exp(sums)),
+    "float_scale": _single(lambda sums, scale: sums * scale),
+    "float_exp": _single(lambda sums, scale: np.exp(sums) * scale),
+    "float_logistic": _single(lambda sums, scale: _logistic(sums * scale)),
+    "float_softmax": _single(lambda sums, _: _softmax(sums)),
+    "float_softmax_zero": _single(lambda sums, _: _softmax_zero(sums)),
+    "float_opposites": _single(lambda sums, scale: _pair(-sums * scale, sums * scale)),
+    "float_complements": _single(lambda sums, _: _pair(_ONE - sums, sums)),
+    "float_logistic_opposites": _single(
+        lambda sums, scale: _pair(_logistic(-sums * scale), _logistic(sums * scale))
+    ),
+    "float_logistic_complements": _single(
+        lambda sums, scale: _pair(
+            _ONE - _logistic(sums * scale), _logistic(sums * scale)
+        )
+    ),
 }
