@@ -12,8 +12,12 @@ from app.bulk import BulkPool
 from app.config import Config
 from app.decode import Chunk, read_rows
 from app.encode import Answer, CsvWriter, JsonWriter
+from app.kernels import prepare_kernels
 from app.model_cache import ServedModel, load_served
 from app.scoring import Predictions, Rules, score
+from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
+from backends.trees.engine import LAYOUT
 
 Writer = JsonWriter | CsvWriter
 
@@ -24,9 +28,14 @@ WRITERS: dict[str, type[Writer]] = {
 _RULES = Rules(threshold=0.5)
 
 
-def load(bundle: Path) -> ServedModel:
-    """The model of a bundle, as a worker has it."""
-    return load_served(bundle, None)
+def load(home: Path, kernels: Path, model_id: str) -> ServedModel:
+    """A deployed model, as a worker has it.
+
+    home, kernels: folders of the state and of the engine's compiled code.
+    """
+    prepare_kernels(kernels)
+    compiled = CompiledModels(home, LAYOUT)
+    return load_served(Bundles(home).path(model_id), compiled.path(model_id))
 
 
 def stages(served: ServedModel, body: bytes, accept: str) -> dict[str, float]:

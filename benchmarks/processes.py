@@ -44,6 +44,12 @@ def reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+def mapped(pid: int) -> set[str]:
+    """Paths of the files that a process has mapped into its memory."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {fields[5] for line in lines if len(fields := line.split(maxsplit=5)) == 6}
+
+
 def connections(pid: int) -> int:
     """Open sockets of a process."""
     links = Path(f"/proc/{pid}/fd").iterdir()

@@ -79,10 +79,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A measured bar: what it is about, the OMP setting of each side, its parts."""
+    """A measured bar: what it is about and its parts.
+
+    omp: the OMP setting of each side; engine: what scored the rows.
+    """
 
     what: str
     omp: str
+    engine: str
     parts: Sequence[Part]
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,6 +112,7 @@ class Outcome:
             "worst": worst.name,
             "what": self.what,
             "omp": self.omp,
+            "engine": self.engine,
             "machine": dict(machine),
             "parts": [part.to_json() for part in self.parts],
             **self.details,
@@ -154,7 +159,7 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
             f"{'':<5}" + _line(f"  {part.name}", part, met=part.met)
             for part in outcome.parts
         ]
-        lines.append(f"{'':<7}{outcome.omp}")
+        lines.append(f"{'':<7}{outcome.omp}; {outcome.engine}")
         lines += [f"{'':<7}{text}" for text in notes(outcome)]
     return "\n".join(lines)
 

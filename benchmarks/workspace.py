@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks import Unmeasured, bodies, specimens
+from app.store.compiled import CompiledModels
+from backends import compiled
+from backends.bundle import read as read_bundle
+from backends.trees.engine import LAYOUT
+from benchmarks import Unmeasured, bodies, processes, specimens
 from benchmarks.commands import ROOT, foretell, run
 from benchmarks.http import post
 from benchmarks.servers import Server, running
@@ -26,12 +31,23 @@ from benchmarks.specimens.base import IN_PROCESS, TARGET, Specimen
 # So many different rows are sent in turn: a row that repeats hides half of a tree walk.
 _ROWS = 2000
 _CHECKED_ROWS = 20
+_LOAD_SECONDS = 10.0
 _SEED = 11
 _STAMP = ".made-by"
 
 
 class WrongAnswer(Unmeasured):
     """A server's predictions are not the model's: its speed is worth nothing."""
+
+
+class WrongEngine(Unmeasured):
+    """Something else than the tree engine serves: what it takes says nothing."""
+
+
+def check_engine(what: str, engine: str, reason: str = "") -> None:
+    """Raises WrongEngine for any but the tree engine."""
+    if engine != compiled.TREES:
+        raise WrongEngine(f"{what} is served by {engine}, not {compiled.TREES}{reason}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,16 @@ class Workspace:
     def names(self, bar: str) -> list[str]:
         """The specimens that take part in a bar."""
         return [name for name, each in self.specimens.items() if bar in each.bars]
+
+    @property
+    def engine(self) -> str:
+        """What `foretell` has seen to: it serves no other way."""
+        return f"{', '.join(self.deployments)} served by {compiled.TREES}"
+
+    @cached_property
+    def model_ids(self) -> Mapping[str, str]:
+        """Specimen name to the id of its deployed model."""
+        return {name: read_bundle(self.bundle(name)).id for name in self.deployments}
 
     def model(self, name: str) -> Path:
         """A specimen's LightGBM text."""
@@ -123,6 +149,8 @@ class Workspace:
         settings = self.settings | settings
         with running("foretell", [], self.folder, **settings) as server:
             self._warm(server)
+            for name, model_id in self.model_ids.items():
+                self.check_workers(server, f"model {name}", model_id)
             yield server
 
     @contextmanager
@@ -154,6 +182,23 @@ class Workspace:
                 # Several times, for a server's workers are not ready all at once.
                 self.check(name, row, server.first(request).body)
 
+    def check_verdict(self, what: str, model_id: str) -> None:
+        """Raises WrongEngine unless the model's deployment chose the tree engine."""
+        folder = CompiledModels(self.home, LAYOUT).path(model_id)
+        verdict = compiled.examine(folder, "lightgbm")
+        check_engine(what, verdict.engine, f": {verdict.detail}")
+
+    def check_workers(self, server: Server, what: str, model_id: str) -> None:
+        """Raises WrongEngine unless every worker has mapped the tables of a model."""
+        tables = f"{CompiledModels(self.home, LAYOUT).path(model_id)}/"
+        end = time.monotonic() + _LOAD_SECONDS
+        # A server's workers are not ready all at once.
+        while not all(_has_mapped(worker, tables) for worker in server.workers):
+            if time.monotonic() > end:
+                log = server.log.read_text()[-2000:]
+                raise WrongEngine(f"{what} is not served by {compiled.TREES}: {log}")
+            time.sleep(0.01)
+
     def check(self, specimen: str, row: int, body: bytes) -> None:
         """Hold an answer against LightGBM's own. Raises WrongAnswer."""
         found = orjson.loads(body)["data"][0]["predictionValues"][0]["value"]
@@ -161,6 +206,10 @@ class Workspace:
         # Answers are rounded to ten digits.
         if abs(found - wanted) > 1e-9:
             raise WrongAnswer(f"model {specimen}, row {row}: {found}, not {wanted}")
+
+
+def _has_mapped(pid: int, folder: str) -> bool:
+    return any(path.startswith(folder) for path in processes.mapped(pid))
 
 
 def prepare(folder: Path, data: Path, bars: Collection[str]) -> Workspace:
@@ -191,6 +240,8 @@ def prepare(folder: Path, data: Path, bars: Collection[str]) -> Workspace:
             folder / "bundles" / name, _fingerprint(made_by), partial(_package, models)
         )
     workspace = _deploy(folder, wanted, deployed)
+    for name, model_id in workspace.model_ids.items():
+        workspace.check_verdict(f"model {name}", model_id)
     _keep_answers(workspace)
     return workspace
 

@@ -36,6 +36,7 @@ def measure(workspace: Workspace) -> Outcome:
     return Outcome(
         "server CPU time of one JSON row ÷ that of a bare Flask view",
         "OMP_NUM_THREADS=1 on both sides",
+        workspace.engine,
         parts,
         {"notes": [str(part.details["summary"]) for part in parts]},
     )

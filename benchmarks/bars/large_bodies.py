@@ -19,7 +19,7 @@ from benchmarks.report import Outcome, Part
 from benchmarks.servers import Server
 from benchmarks.specimens.base import Specimen
 from benchmarks.timing import interleave, paired_ratio, percentile
-from benchmarks.workspace import Workspace, WrongAnswer
+from benchmarks.workspace import Workspace, WrongAnswer, check_engine
 
 OF_IN_PROCESS = 0.6
 OF_HANDWRITTEN = 5.0
@@ -91,6 +91,7 @@ def measure(workspace: Workspace) -> Outcome:
         "50 MB of CSV: rows a second, memory, small requests meanwhile",
         f"OMP_NUM_THREADS=1 on every side; {Config().scoring_threads} scoring threads "
         "a worker and in process; pandas server 1 thread a request",
+        workspace.engine,
         [*parts, *small],
         {"notes": notes},
     )
@@ -106,7 +107,11 @@ def _bodies(workspace: Workspace, size: int) -> dict[str, tuple[bytes, int]]:
 def _figures(sides: _Sides, case: _Case) -> dict[str, list[dict[str, float]]]:
     """Side to what each round found; `rows_a_second` on every side."""
     name = case.specimen.name
-    served = in_process.load(sides.workspace.bundle(name))
+    workspace = sides.workspace
+    served = in_process.load(
+        workspace.home, workspace.kernels, workspace.model_ids[name]
+    )
+    check_engine(f"model {name} in process", served.backend.engine)
     body, rows = sides.small[name]
 
     def in_this_process() -> dict[str, float]:

@@ -42,6 +42,7 @@ def measure(workspace: Workspace) -> Outcome:
     return Outcome(
         "memory (PSS) of each further worker",
         "OMP_NUM_THREADS=1",
+        workspace.engine,
         [part],
         {"notes": [note]},
     )

@@ -63,6 +63,7 @@ def measure(workspace: Workspace) -> Outcome:
     return Outcome(
         "one-row requests a second ÷ those of the bare and of the pandas server",
         "OMP_NUM_THREADS=1 on every side; 2 workers each",
+        workspace.engine,
         parts,
         {"notes": notes},
     )

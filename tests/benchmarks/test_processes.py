@@ -1,3 +1,4 @@
+import mmap
 import os
 import subprocess
 import sys
@@ -42,3 +43,11 @@ def test_peak_covers_what_was_freed():
 def test_shared_pages_count_in_part():
     pid = os.getpid()
     assert 0 < processes.pss(pid) <= processes.resident(pid) * 1.01
+
+
+def test_mapped_files_are_listed_under_their_whole_names(tmp_path):
+    path = tmp_path / "some tables.npy"
+    path.write_bytes(b"x" * 100)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        assert str(path) in processes.mapped(os.getpid())
+    assert str(path) not in processes.mapped(os.getpid())

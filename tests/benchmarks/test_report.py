@@ -25,7 +25,7 @@ def test_part_is_met_on_its_bar_and_beyond(ratio, good, bar, met):
 
 
 def test_worst_part_stands_at_the_top():
-    outcome = Outcome("speed", "OMP_NUM_THREADS=1", [ENOUGH, TOO_MUCH])
+    outcome = Outcome("speed", "OMP_NUM_THREADS=1", "trees", [ENOUGH, TOO_MUCH])
     found = outcome.to_json({"cpu": "2 cores"})
     assert found["ratio"] == 80.0
     assert found["bar"] == 60.0
@@ -33,6 +33,7 @@ def test_worst_part_stands_at_the_top():
     assert found["unit"] == "MB"
     assert found["worst"] == "memory"
     assert found["met"] is False
+    assert found["engine"] == "trees"
     assert found["omp"] == "OMP_NUM_THREADS=1"
     assert found["machine"] == {"cpu": "2 cores"}
     assert found["parts"][0] == {
@@ -47,15 +48,17 @@ def test_worst_part_stands_at_the_top():
 
 
 def test_table_shows_parts_bars_and_omp():
-    outcome = Outcome("speed", "OMP=1", [ENOUGH, TOO_MUCH], {"notes": ["quiet"]})
+    outcome = Outcome(
+        "speed", "OMP=1", "trees", [ENOUGH, TOO_MUCH], {"notes": ["quiet"]}
+    )
     lines = table({"P1": outcome}).splitlines()
     assert lines[2].split() == "P1 = speed 80 MB ≤ 60 MB MISSED".split()
     assert lines[3].split() == "against bare 0.8 × ≥ 0.7 × met".split()
-    assert [line.strip() for line in lines[-2:]] == ["OMP=1", "quiet"]
+    assert [line.strip() for line in lines[-2:]] == ["OMP=1; trees", "quiet"]
 
 
 def test_part_without_a_bar_is_shown_not_judged():
-    outcome = Outcome("speed", "OMP=1", [SHOWN, ENOUGH])
+    outcome = Outcome("speed", "OMP=1", "trees", [SHOWN, ENOUGH])
     assert outcome.met and outcome.worst is ENOUGH
     assert (
         table({"P3": outcome}).splitlines()[3].split()
