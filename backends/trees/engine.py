@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.trees import kernels
+from backends.trees.build import build
 from backends.trees.ensemble import Ensemble
-from backends.trees.tables import Number, Section, build, check, image, section
+from backends.trees.tables import Number, Section, checked, image, section
 
 # Of the tables' form: what an older version wrote is not read.
-LAYOUT = 1
+LAYOUT = 2
 
 _FILE = "tables.npy"
+
+# A block costs the same whatever the number of its rows: up to about so many, they are
+# quicker one by one.
+_FEW = 64
 
 
 class Engine:
@@ -40,7 +45,7 @@ class Engine:
             mapped = np.load(folder / _FILE, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{_FILE} cannot be read: {error}") from error
-        engine._use(check(np.asarray(mapped)))
+        engine._use(checked(np.asarray(mapped)))
         return engine
 
     def write(self, folder: Path) -> None:
@@ -71,6 +76,6 @@ class Engine:
         if matrix.ndim != 2 or matrix.shape[1] != self.features:
             raise ValueError(f"a matrix of {self.features} columns is expected")
         out = np.empty((len(matrix), self.sums if raw else self.outputs))
-        kernel = kernels.score_row if len(matrix) == 1 else kernels.score_rows
+        kernel = kernels.score_each if len(matrix) <= _FEW else kernels.score_rows
         kernel(self._image, matrix, int(raw), out)
         return out

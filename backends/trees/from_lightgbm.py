@@ -38,7 +38,7 @@ def read(text: bytes) -> Ensemble:
     nodes = [count - 1 for count in leaves]
     kind = _column(trees, "decision_type", nodes, np.uint8)
     threshold = _column(trees, "threshold", nodes, np.float64)
-    missing = kind >> _MISSING_SHIFT
+    missing = (kind >> _MISSING_SHIFT).astype(np.uint8)
     if missing.max(initial=0) > 2:
         raise NotCovered("a missing type that is not known")
     is_categorical = kind & _CATEGORICAL > 0
