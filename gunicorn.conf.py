@@ -29,6 +29,7 @@ logging.basicConfig(
 )
 
 from app.config import Config  # noqa: E402  (the variables above come first)
+from app.kernels import prepare_kernels  # noqa: E402
 
 foretell = Config.from_environment()
 
@@ -67,9 +68,15 @@ errorlog = "-"
 
 
 def on_starting(server: Any) -> None:
-    """Bring the database to the newest schema, once, before there are workers."""
+    """Bring the state folder up to date, once, before there are workers.
+
+    The database gets the newest schema; models that another release deployed, or a
+    backup brought, are compiled. The kernels' code is loaded here for all workers.
+    """
     services = server.app.wsgi().extensions["foretell"]
     services.store.migrate()
+    prepare_kernels(foretell.kernels)
+    services.compile_missing()
     services.close()
 
 

@@ -8,7 +8,7 @@ verdict says which engine serves the model; see `backends.compiled`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from app.golden import Golden
 from app.probes import probe_rows
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from app.store.records import Snapshot
 from app.training_data import decode
 from app.validation import ways
 from backends import bundle, compiled, load, sandbox
@@ -31,15 +30,10 @@ from backends.compiled import Reason, Verdict
 from backends.features import Columns, DataError
 from backends.model import Model
 from backends.trees.backend import TreesBackend
-from backends.trees.engine import LAYOUT, Engine
+from backends.trees.engine import Engine
 from backends.trees.ensemble import Ensemble, NotCovered
 
 log = logging.getLogger(__name__)
-
-
-def compiled_models(config: Config) -> CompiledModels:
-    """The compiled folders in the state folder that this release can read."""
-    return CompiledModels(config.home, LAYOUT)
 
 
 def compile_deployed(
@@ -52,33 +46,23 @@ def compile_deployed(
     """
 
     def unless(target: Path) -> bool:
-        if compiled.read(target, model.format).engine != compiled.TREES:
-            return False
-        try:
-            compiled.check(target)
-        except (OSError, compiled.CompiledDamaged):
-            return False
-        return True
+        return compiled.examine(target, model.format).engine == compiled.TREES
 
     return _compile(folder, model, kept, config, unless)
 
 
 def compile_missing(
-    snapshot: Snapshot, bundles: Bundles, kept: CompiledModels, config: Config
+    model_ids: Iterable[str], bundles: Bundles, kept: CompiledModels, config: Config
 ) -> None:
-    """Compile every deployed model that is not compiled, one line of log for each.
+    """Compile models that another release deployed, or that come from a backup.
 
-    For models that another release deployed, or that come from a backup. One that
-    cannot be compiled is left to its library.
+    The log gets a line for each. One that cannot be compiled is left to its library.
     """
 
     def unless(target: Path) -> bool:
-        return compiled.read(target, "").reason not in ("missing", "damaged")
+        return not compiled.is_missing(target)
 
-    deployments = snapshot.deployments.values()
-    for model_id in sorted({each.model_id for each in deployments if each.model_id}):
-        if unless(kept.path(model_id)):
-            continue
+    for model_id in model_ids:
         try:
             folder = bundles.path(model_id)
             verdict = _compile(folder, bundle.read(folder), kept, config, unless)
@@ -109,9 +93,6 @@ def _compile(
 
 def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
     """Build and prove in a child process."""
-    if model.format not in _READERS:
-        detail = f"the engine does not read {model.format} models"
-        return Verdict(compiled.library(model.format), "not covered", detail)
     try:
         reason, detail = sandbox.run(
             "app.compilation:build",
@@ -142,10 +123,10 @@ def build(folder: str, target: str) -> tuple[Reason, str]:
     path = Path(folder)
     model = bundle.read(path)
     try:
-        ensemble = _READERS[model.format](path, model)
+        ensemble = read_ensemble(path, model)
         Engine(ensemble).write(Path(target))
     except NotCovered as error:
-        return "not covered", f"the engine does not cover {error}"
+        return "not covered", f"the tree engine does not cover it: {error}"
     # As a worker will: what is proved is what lies in the files.
     trees, library = TreesBackend(Path(target), model), load(path, model)
     try:
@@ -154,6 +135,13 @@ def build(folder: str, target: str) -> tuple[Reason, str]:
     except AnswersDiffer as error:
         return "differs", str(error)
     return "", ""
+
+
+def read_ensemble(folder: Path, model: Model) -> Ensemble:
+    """The ensemble in a bundle; raises NotCovered and ModelFileRejected."""
+    if model.format not in _READERS:
+        raise NotCovered(f"{model.format} models")
+    return _READERS[model.format](folder, model)
 
 
 def _rows(
@@ -192,7 +180,7 @@ def _from_lightgbm(path: Path, model: Model) -> Ensemble:
 def _from_onnx(path: Path, model: Model) -> Ensemble:
     from backends.trees.from_onnx import read
 
-    return read(path / model.file, str(model.output), len(model.features))
+    return read(path / model.file, model)
 
 
 _READERS: Mapping[str, Callable[[Path, Model], Ensemble]] = {

@@ -59,7 +59,7 @@ def _compare(
     if expected.shape != answered.shape:
         raise AnswersDiffer(f"the {place} has the shape {answered.shape}")
     if model.format != "lightgbm":
-        finite: Bools = np.isfinite(expected).all(axis=1)
+        finite = _all(np.isfinite(expected))
         _refuse(place, expected, answered, finite | _all(_same(expected, answered)))
         if finite.any():
             try:

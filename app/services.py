@@ -18,6 +18,7 @@ from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.records import Deployment, Snapshot
 from app.store.store import Store
+from backends import compiled
 from backends.trees.engine import LAYOUT
 
 # Before the store was read: no generation is negative.
@@ -126,6 +127,21 @@ class Services:
             # A bundle that cannot be read fails its own requests, with the reason,
             # and must keep neither the worker nor other deployments from working.
             log.exception("model %s cannot be loaded", model_id)
+
+    def compile_missing(self) -> None:
+        """Compile deployed models that are not, before there are workers."""
+        # Packages and libraries that only this takes stay out of the workers.
+        deployments = self.store.snapshot().deployments.values()
+        model_ids = {each.model_id for each in deployments if each.model_id}
+        missing = [
+            model_id
+            for model_id in sorted(model_ids)
+            if compiled.is_missing(self.compiled.path(model_id))
+        ]
+        if missing:
+            from app.compilation import compile_missing
+
+            compile_missing(missing, self.bundles, self.compiled, self.config)
 
     def start(self, is_stopping: Callable[[], bool], cell: int = 0) -> None:
         """Begin to follow the store, in a worker that has just been forked.

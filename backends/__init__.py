@@ -35,10 +35,9 @@ def load(folder: Path, model: Model, compiled_folder: Path | None = None) -> Bac
     Raises ModelFileRejected.
     """
     if compiled_folder is not None:
-        verdict = compiled.read(compiled_folder, model.format)
+        verdict = compiled.examine(compiled_folder, model.format)
         if verdict.engine in _ENGINES:
             try:
-                compiled.check(compiled_folder)
                 return _class_at(_ENGINES[verdict.engine])(compiled_folder, model)
             except (ImportError, OSError, ValueError) as error:
                 verdict = compiled.damaged(compiled_folder, model.format, error)

@@ -1,7 +1,7 @@
 """What a deployment made of its model: the engine's arrays and the verdict on them.
 
 A compiled folder holds the arrays of the tree engine and a verdict, which names the
-engine that is to serve the model. Where that is the model's library, there are no arrays.
+engine that is to serve the model. Where that is its library, there are no arrays.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def write(folder: Path, verdict: Verdict) -> None:
 
 
 def read(folder: Path, format: str) -> Verdict:
-    """The verdict; one on a folder that is missing or damaged is the library's.
+    """The verdict; on a folder that is missing or damaged it is for the library.
 
-    The arrays are not looked at; see `check`.
+    The arrays are not looked at; see `examine`.
     """
     try:
         content = _content(folder)
@@ -71,11 +71,26 @@ def read(folder: Path, format: str) -> Verdict:
         detail = "the model is not compiled: a server does so when it starts"
         return Verdict(library(format), "missing", detail)
     except (OSError, CompiledDamaged) as error:
-        return Verdict(library(format), "damaged", f"{error}; {_remedy(folder)}")
+        return damaged(folder, format, error)
 
 
-def check(folder: Path) -> None:
-    """Hold every file against its checksum; raises CompiledDamaged and OSError."""
+def is_missing(folder: Path) -> bool:
+    """Whether there is no verdict, or none that can be read."""
+    return read(folder, "").reason in ("missing", "damaged")
+
+
+def examine(folder: Path, format: str) -> Verdict:
+    """The verdict, after every file was held against its checksum."""
+    verdict = read(folder, format)
+    if verdict.engine == TREES:
+        try:
+            _check(folder)
+        except (OSError, CompiledDamaged) as error:
+            return damaged(folder, format, error)
+    return verdict
+
+
+def _check(folder: Path) -> None:
     expected, found = _content(folder)["files"], _checksums(folder)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -83,12 +98,9 @@ def check(folder: Path) -> None:
 
 
 def damaged(folder: Path, format: str, error: Exception) -> Verdict:
-    """The verdict on arrays that cannot be used."""
-    return Verdict(library(format), "damaged", f"{error}; {_remedy(folder)}")
-
-
-def _remedy(folder: Path) -> str:
-    return f"remove {folder} and start the server again, or deploy the bundle again"
+    """The verdict on a folder that cannot be used."""
+    remedy = f"remove {folder} and start the server again, or deploy the bundle again"
+    return Verdict(library(format), "damaged", f"{error}; {remedy}")
 
 
 def _content(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,45 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.config import Config
+from app.config import Config, environment_name
 from app.factory import create_app
+from app.kernels import prepare_kernels
 from app.services import Services
 from app.store.records import DeploymentSettings
-from tests.specimens import Specimen, deployment_id, make_specimens
+from tests.specimens import (
+    Specimen,
+    compile_specimen,
+    deployment_id,
+    make_specimens,
+)
+
+# Kernels are compiled once, for this run and the next ones: it takes 20 s.
+KERNELS = Path(__file__).parents[1] / "build" / "kernels"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> Iterator[Path]:
+    """The folder of compiled kernels that everything here shares.
+
+    Settings made in this process have it unless they name another, and so have the
+    servers and command lines that inherit this process's environment.
+    """
+    KERNELS.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, open(KERNELS / "lock", "w") as lock:
+        # Of the processes of a parallel run one compiles, and the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare_kernels(KERNELS)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        patch.setenv(environment_name("kernels"), str(KERNELS))
+        settle = Config.__post_init__
+
+        def with_kernels(config: Config) -> None:
+            if not config.kernels:
+                object.__setattr__(config, "kernels", KERNELS)
+            settle(config)
+
+        patch.setattr(Config, "__post_init__", with_kernels)
+        yield KERNELS
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +91,7 @@ def site(
     }
     for specimen in specimens.values():
         services.bundles.put(specimen.folder, specimen.model.id)
+        compile_specimen(specimen, services.compiled)
         store.add_model(specimen.model, "ann@example.com", 1)
     models = {name: specimen.model.id for name, specimen in specimens.items()}
     for name, model_id in {**models, **OTHERS}.items():

@@ -12,13 +12,19 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
+from app.compilation import read_ensemble
+from app.store.compiled import CompiledModels
 from backends import bundle
+from backends.compiled import TREES, Verdict, library
+from backends.compiled import write as write_verdict
 from backends.model import Feature, Label, Model, Task
 
 # Before anything imports onnxruntime: it turns the library's telemetry off.
 from backends.onnx import open_session
 from backends.onnx_features import features_for
 from backends.onnx_graph import inspect, write_served
+from backends.trees.engine import Engine
+from backends.trees.ensemble import NotCovered
 
 SEED = 7
 
@@ -205,6 +211,21 @@ def exported(
         return values[:, 1:].astype(np.float64) if task == "binary" else values
 
     return Specimen(folder, model, frame, score)
+
+
+def compile_specimen(specimen: Specimen, compiled: CompiledModels) -> None:
+    """Make the compiled folder of a deployed specimen, without its proof."""
+    model = specimen.model
+
+    def fill(folder: Path) -> None:
+        try:
+            Engine(read_ensemble(specimen.folder, model)).write(folder)
+            verdict = Verdict(TREES)
+        except NotCovered as error:
+            verdict = Verdict(library(model.format), "not covered", str(error))
+        write_verdict(folder, verdict)
+
+    compiled.put(model.id, fill, unless=Path.exists)
 
 
 def deployment_id(name: str) -> str:

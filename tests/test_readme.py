@@ -69,6 +69,7 @@ def served(tmp_path_factory):
     """`make serve` in a home of its own; yields environment, address and output."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("FORETELL_")},
+        "FORETELL_KERNELS": os.environ["FORETELL_KERNELS"],
         "FORETELL_HOME": str(tmp_path_factory.mktemp("home")),
         "FORETELL_BIND": f"127.0.0.1:{free_port()}",
         "PATH": f"{BIN}:{os.environ['PATH']}",

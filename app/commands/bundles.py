@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.printing import json_option, print_json
+from app.commands.printing import json_option, print_json, printable
 from app.commands.state import State
 from app.errors import AppError
 
@@ -81,15 +81,24 @@ def checked(path: Path, config: Config) -> Iterator[tuple[Path, Model]]:
 
 
 def keep(state: State, folder: Path, model: Model, owner: str) -> None:
-    """Copy a bundle into the state folder and enter its model.
+    """Copy a bundle into the state folder, compile its model and enter it.
+
+    What keeps the model from the tree engine is said on standard error.
 
     owner: a user's name.
     """
+    from app.compilation import compile_deployed
+
     nbytes = sum(file.stat().st_size for file in folder.iterdir())
     state.bundles.put(folder, model.id)
     # What is there under this name may be older and damaged, and what was copied just
     # now may have been changed since it was checked.
-    kept(state, model.id)
+    place, _ = kept(state, model.id)
+    # Before any server hears of the model: its first request must not wait.
+    verdict = compile_deployed(place, model, state.compiled, state.config)
+    if verdict.reason:
+        text = f"The model is served by {verdict.engine}: {verdict.detail}"
+        click.echo(printable(text), err=True)
     state.store.add_model(model, owner, nbytes)
 
 

@@ -194,12 +194,19 @@ def _summary(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
 @json_option
 def show(deployment_id: str, as_json: bool) -> None:
     """Show a deployment, its model, settings and URLs."""
+    from backends import compiled
+
     with opened_state() as state:
         deployment = state.store.deployment(deployment_id)
         facts = _summary(deployment, state.store.snapshot())
         facts["urls"] = prediction_urls(state.config.bind, deployment.id)
         facts["model"], facts["bundle"] = None, None
+        facts["engine"], facts["engine_reason"] = None, None
         if deployment.model_id is not None:
+            folder = state.compiled.path(deployment.model_id)
+            verdict = compiled.examine(folder, facts["format"])
+            facts["engine"] = verdict.engine
+            facts["engine_reason"] = verdict.detail or None
             try:
                 folder, model = kept(state, deployment.model_id)
             except AppError as error:
@@ -245,7 +252,10 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         return
     features = model.pop("features")
     versions = model.pop("versions")
-    print_facts({"bundle": facts["bundle"]} | model, "Model")
+    engine = {"engine": facts["engine"]}
+    if facts["engine_reason"]:
+        engine["because"] = facts["engine_reason"]
+    print_facts({"bundle": facts["bundle"]} | engine | model, "Model")
     print_facts(versions, "Made with")
     click.echo("\nFeatures")
     rows = [

@@ -90,13 +90,16 @@ def score(
         wanted = "all"
     settle_pyarrow_without_pandas()
     config = Config.from_environment()
-    with _found(model, config) as (folder, settings, threshold):
+    with _found(model, config) as (folder, settings, threshold, compiled):
         # Imported after pyarrow has been told that there is no pandas.
         from app.answering import Answering
-        from app.model_cache import ModelCache
+        from app.kernels import prepare_kernels
+        from app.model_cache import load_served
         from app.offline import score_file
 
-        served = ModelCache(lambda _: folder, config.model_cache).get("")
+        if compiled is not None:
+            prepare_kernels(config.kernels)
+        served = load_served(folder, compiled)
         answering = Answering(
             served,
             settings,
@@ -107,7 +110,8 @@ def score(
         )
         rows = score_file(answering, file, out, config)
     if as_json:
-        print_json({"rows": rows, "out": str(out), "model_id": served.model.id})
+        facts = {"rows": rows, "out": str(out), "model_id": served.model.id}
+        print_json(facts | {"engine": served.backend.engine})
     else:
         click.echo(f"{rows} rows scored with model {served.model.id} into {out}")
 
@@ -115,7 +119,7 @@ def score(
 @contextmanager
 def _found(
     text: str, config: Config
-) -> Iterator[tuple[Path, DeploymentSettings, float | None]]:
+) -> Iterator[tuple[Path, DeploymentSettings, float | None, Path | None]]:
     """The bundle that an id or a path names, and what a deployment adds to it."""
     from app.store.records import DeploymentSettings
 
@@ -125,8 +129,9 @@ def _found(
             if deployment.model_id is None:
                 raise NothingToScoreWith(f"The model of {text} is scored elsewhere")
             folder, _ = kept(state, deployment.model_id)
-        yield folder, deployment.settings, deployment.threshold
+            compiled = state.compiled.path(deployment.model_id)
+        yield folder, deployment.settings, deployment.threshold, compiled
     else:
         # A model file is loaded here only after a child process has done so.
         with checked(Path(text), config) as (folder, _):
-            yield folder, DeploymentSettings(), None
+            yield folder, DeploymentSettings(), None, None

@@ -44,7 +44,10 @@ def _places(config: Config) -> dict[str, str]:
     """The settings that name places, as they are to be read in any folder."""
     from app.store.database import Database
 
-    places = {"FORETELL_HOME": str(config.home)}
+    places = {
+        "FORETELL_HOME": str(config.home),
+        "FORETELL_KERNELS": str(config.kernels),
+    }
     database = Database(config.database_url).file
     if database is not None:
         places["FORETELL_DATABASE_URL"] = f"sqlite:///{database}"

@@ -12,6 +12,7 @@ from app.errors import AppError
 if TYPE_CHECKING:
     from app.config import Config
     from app.store.bundles import Bundles
+    from app.store.compiled import CompiledModels
     from app.store.records import User
     from app.store.store import Store
 
@@ -27,6 +28,15 @@ class State:
     config: Config
     store: Store
     bundles: Bundles
+
+    @property
+    def compiled(self) -> CompiledModels:
+        """The compiled folders that this release can read."""
+        # Imports numba, which not every verb should wait for.
+        from app.store.compiled import CompiledModels
+        from backends.trees.engine import LAYOUT
+
+        return CompiledModels(self.config.home, LAYOUT)
 
 
 @contextmanager

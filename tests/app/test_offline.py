@@ -15,7 +15,7 @@ from app.errors import (
     NoDataToPredict,
     PassthroughColumnsMissing,
 )
-from app.model_cache import ModelCache
+from app.model_cache import load_served
 from app.offline import OutputRefused, score_file
 from app.services import Services
 from app.store.records import DeploymentSettings
@@ -256,7 +256,7 @@ def test_output_in_an_impossible_place_is_refused(
     specimens["churn"].frame.to_csv(source)
     before = source.read_bytes()
     (source.parent / "folder.csv").mkdir()
-    served = ModelCache(lambda _: specimens["churn"].folder, 1).get("")
+    served = load_served(specimens["churn"].folder, None)
     answering = Answering(served, DeploymentSettings())
     with pytest.raises(OutputRefused):
         score_file(answering, source, source.parent / place, services.config)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from backends.lightgbm import LightGBMBackend
+from backends.trees.backend import TreesBackend
 
 HEADER = b"tenure,monthly charge,contract,region,plan,senior\n"
 ROW = b"12,70.5,One year,01,2,True\n"
@@ -129,13 +129,13 @@ def test_compressed_body_counts_for_what_it_may_hold(serve):
 def test_time_is_over_between_two_chunks(serve, monkeypatch):
     predict = serve(request_seconds=1.0)
     assert predict("churn", CSV).status_code == 200
-    real = LightGBMBackend.predict
+    real = TreesBackend.predict
 
     def slow(backend, columns):
         time.sleep(1.2)
         return real(backend, columns)
 
-    monkeypatch.setattr(LightGBMBackend, "predict", slow)
+    monkeypatch.setattr(TreesBackend, "predict", slow)
     answer = predict("churn", HEADER + ROW * 200_000)
     assert answer.status_code == 504
     assert message(answer) == "The request took longer than the server allows"
@@ -284,7 +284,7 @@ def test_internal_error_keeps_its_reason_to_the_log(predict, monkeypatch, caplog
     def broken(backend, columns):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(LightGBMBackend, "predict", broken)
+    monkeypatch.setattr(TreesBackend, "predict", broken)
     answer = predict("churn", CSV)
     assert answer.status_code == 500
     assert answer.headers["Content-Type"] == "application/json"
@@ -298,7 +298,7 @@ def test_prediction_that_is_not_finite_is_never_answered(predict, monkeypatch):
     def odd(backend, columns):
         return np.full((len(columns), 1), np.nan)
 
-    monkeypatch.setattr(LightGBMBackend, "predict", odd)
+    monkeypatch.setattr(TreesBackend, "predict", odd)
     answer = predict("price", CSV)
     assert answer.status_code == 422
     assert message(answer) == "row 0: the model's prediction is not a finite number"

@@ -1,6 +1,7 @@
 """The picture of the store that requests read, and the models behind it."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -132,8 +133,12 @@ def folders(specimens):
     return {each.model.id: each.folder for each in specimens.values()}.__getitem__
 
 
+def uncompiled(model_id):
+    return Path("/nowhere")
+
+
 def test_model_is_loaded_once_for_many_requests(specimens):
-    cache = ModelCache(folders(specimens), budget=2**30)
+    cache = ModelCache(folders(specimens), uncompiled, budget=2**30)
     model_id = specimens["price"].model.id
     found = []
     threads = [
@@ -151,9 +156,9 @@ def test_least_recently_used_model_goes_first(specimens):
     first, second, third = (
         specimens[name].model.id for name in ("price", "churn", "plan")
     )
-    sizes = ModelCache(folders(specimens), budget=2**30)
+    sizes = ModelCache(folders(specimens), uncompiled, budget=2**30)
     budget = sizes.get(first).backend.nbytes + sizes.get(third).backend.nbytes
-    cache = ModelCache(folders(specimens), budget)
+    cache = ModelCache(folders(specimens), uncompiled, budget)
     for model_id in (first, second, first, third):
         cache.get(model_id)
     assert second not in cache
@@ -161,7 +166,7 @@ def test_least_recently_used_model_goes_first(specimens):
 
 
 def test_damaged_bundle_fails_and_can_be_tried_again(specimens, tmp_path):
-    cache = ModelCache(lambda _: tmp_path, budget=2**30)
+    cache = ModelCache(lambda _: tmp_path, uncompiled, budget=2**30)
     for _ in range(2):
         with pytest.raises(BundleRejected):
             cache.get("0" * 24)

@@ -19,11 +19,14 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from app.compilation import compile_deployed
 from app.config import Config
 from app.package import PackageOptions, package
 from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
 from app.store.store import Store
 from backends.model import Model
+from backends.trees.engine import LAYOUT
 
 BIN = Path(sys.executable).parent
 
@@ -78,6 +81,7 @@ def environment(home: Path, **settings: Any) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(ours)
     }
+    settings = {"kernels": os.environ["FORETELL_KERNELS"], **settings}
     given = {f"FORETELL_{name.upper()}": str(each) for name, each in settings.items()}
     return {**kept, "HOME": str(home), "FORETELL_HOME": str(home), **given}
 
@@ -115,7 +119,8 @@ class ServedModels:
         home.mkdir(mode=0o700)
         # SQLite's log is folded into the file when its last connection closes.
         shutil.copy(self.home / "foretell.db", home)
-        shutil.copytree(self.home / "bundles", home / "bundles")
+        for name in ("bundles", "compiled"):
+            shutil.copytree(self.home / name, home / name)
 
     def probabilities(self, deployment: str, rows: pd.DataFrame) -> list[float]:
         """The positive class's probability as the training library answers it."""
@@ -162,7 +167,8 @@ def _make(home: Path) -> dict[str, Any]:
     _, token = store.create_token("admin")
     store.create_deployment("elsewhere", "admin", None, deployment_id=EXTERNAL)
     for deployment, model in made.items():
-        Bundles(home).put(home / f"{model.name}-bundle", model.id)
+        folder = Bundles(home).put(home / f"{model.name}-bundle", model.id)
+        compile_deployed(folder, model, CompiledModels(home, LAYOUT), Config(home=home))
         store.add_model(model, "admin", 1)
         store.create_deployment(model.name, "admin", model.id, deployment_id=deployment)
     store.dispose()

@@ -44,6 +44,7 @@ def test_server_starts_in_any_folder_and_stops(home: Path, tmp_path: Path) -> No
         "FORETELL_HOME": "home",
         "FORETELL_BIND": address,
         "FORETELL_WORKERS": "1",
+        "FORETELL_KERNELS": os.environ["FORETELL_KERNELS"],
     }
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from app.cli import main"
     arguments = [sys.executable, "-P", "-c", f"{script}; main()", "serve"]
