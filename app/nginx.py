@@ -55,6 +55,11 @@ server {
         proxy_busy_buffers_size 128k;
     }
 
+    # For monitoring on the server's own machine.
+    location = /metrics {
+        return 404;
+    }
+
     # Errors of nginx itself, in the shape of the application's.
 $error_pages}
 """)

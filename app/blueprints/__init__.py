@@ -10,6 +10,7 @@ LAYOUTS = {
     "legacy": "app.blueprints.legacy:legacy",
     "serverless": "app.blueprints.serverless:serverless",
     "health": "app.blueprints.health:health",
+    "metrics": "app.blueprints.metrics:metrics",
 }
 
 
