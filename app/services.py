@@ -19,7 +19,7 @@ from app.store.compiled import CompiledModels
 from app.store.records import Deployment, Snapshot
 from app.store.store import Store
 from backends import compiled
-from backends.trees.engine import LAYOUT
+from backends.trees import LAYOUT
 
 # Before the store was read: no generation is negative.
 _NOTHING = Snapshot(-1, {}, {}, {}, {})

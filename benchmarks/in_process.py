@@ -17,7 +17,7 @@ from app.model_cache import ServedModel, load_served
 from app.scoring import Predictions, Rules, score
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from backends.trees.engine import LAYOUT
+from backends.trees import LAYOUT
 
 Writer = JsonWriter | CsvWriter
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.store.compiled import CompiledModels
 from backends import compiled
 from backends.bundle import read as read_bundle
-from backends.trees.engine import LAYOUT
+from backends.trees import LAYOUT
 from benchmarks import Unmeasured, bodies, processes, specimens
 from benchmarks.commands import ROOT, foretell, run
 from benchmarks.http import post

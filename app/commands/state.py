@@ -32,9 +32,8 @@ class State:
     @property
     def compiled(self) -> CompiledModels:
         """The compiled folders that this release can read."""
-        # Imports numba, which not every verb should wait for.
         from app.store.compiled import CompiledModels
-        from backends.trees.engine import LAYOUT
+        from backends.trees import LAYOUT
 
         return CompiledModels(self.config.home, LAYOUT)
 

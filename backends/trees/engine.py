@@ -13,9 +13,6 @@ from backends.trees.build import build
 from backends.trees.ensemble import Ensemble
 from backends.trees.tables import Number, Section, checked, image, section
 
-# Of the tables' form: what an older version wrote is not read.
-LAYOUT = 2
-
 _FILE = "tables.npy"
 
 # A block costs the same whatever the number of its rows: up to about so many, they are

@@ -7,7 +7,7 @@ import pytest
 
 from app.store.compiled import CompiledModels
 from backends import compiled
-from backends.trees.engine import LAYOUT
+from backends.trees import LAYOUT
 from benchmarks import workspace as module
 from benchmarks.servers import Server
 from benchmarks.specimens import known

@@ -26,7 +26,7 @@ from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.store import Store
 from backends.model import Model
-from backends.trees.engine import LAYOUT
+from backends.trees import LAYOUT
 
 BIN = Path(sys.executable).parent
 
