@@ -13,7 +13,8 @@ from backends.trees.build import build
 from backends.trees.ensemble import Ensemble
 from backends.trees.tables import Number, Section, checked, image, section
 
-_FILE = "tables.npy"
+# Without a header, which could be damaged in its own ways.
+_FILE = "tables.int32"
 
 # A block costs the same whatever the number of its rows: up to about so many, they are
 # quicker one by one.
@@ -39,8 +40,8 @@ class Engine:
         """
         engine = cls.__new__(cls)
         try:
-            mapped = np.load(folder / _FILE, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
+            mapped = np.memmap(folder / _FILE, np.int32, mode="r")
+        except (OSError, ValueError) as error:
             raise ValueError(f"{_FILE} cannot be read: {error}") from error
         engine._use(checked(np.asarray(mapped)))
         return engine
@@ -48,7 +49,7 @@ class Engine:
     def write(self, folder: Path) -> None:
         """Write the tables for `open`, down to the disk."""
         with (folder / _FILE).open("xb") as file:
-            np.save(file, self._image)
+            self._image.tofile(file)
             file.flush()
             os.fsync(file.fileno())
 

@@ -18,7 +18,10 @@ from tests.backends.trees.equality import assert_close, assert_same_bits, distan
 from tests.backends.trees.rows import adversarial
 from tests.backends.trees.texts import SHAPES, Text, model_texts
 
-COUNTS = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200)
+COUNTS = [
+    *(0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 66, 127, 128, 129, 200, 255, 256),
+    *(257, 447, 448, 449, 511, 512, 513, 576, 577, 1000, 1023, 1024, 1025, 1026),
+]
 KINDS = sorted(models.RECIPES)
 
 
@@ -85,7 +88,7 @@ def test_hardly_an_answer_differs_at_all(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["255 leaves", "multiclass", "missing zero"])
 def test_any_number_of_rows(kind: str, count: int) -> None:
     model = models.trained(kind)
-    rows = mixed_rows(model, 1000)[:count]
+    rows = mixed_rows(model, 1026)[:count]
     found = engine_of(model.text).score(rows, raw=True)
     wanted = raw(model.booster, rows) if count else np.empty((0, found.shape[1]))
     assert_same_bits(found, wanted, rows)
@@ -146,8 +149,9 @@ def test_trees_of_any_shape(shape: str, leaves: int, categorical: float) -> None
     check_made_up(made, rows=130, single=20)
 
 
-def test_a_tree_of_20_000_leaves() -> None:
-    made = Text(seed=1, leaves=[20_000], pool=30_000, categorical=0.01)
+@pytest.mark.parametrize("leaves", [16_384, 16_385, 70_000])
+def test_trees_of_many_leaves(leaves: int) -> None:
+    made = Text(seed=1, leaves=[leaves], pool=30_000, categorical=0.01)
     check_made_up(made, rows=200, single=50)
 
 
