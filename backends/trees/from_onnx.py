@@ -36,8 +36,13 @@ _DTYPES = {
     onnx.TensorProto.BOOL: "bool",
     onnx.TensorProto.STRING: "string",
 }
-# What the trees may take: all of it is compared as the float32 nearest to it.
-_COMPARED_SINGLE = ("float32", "int64", "int32")
+# What the trees may take, and the type in which they compare it and add up.
+_KINDS = {
+    "float32": np.float32,
+    "int64": np.float32,
+    "int32": np.float32,
+    "float64": np.float64,
+}
 
 # Columns that all tensors before the trees may have together.
 _MOST_COLUMNS = 10_000_000
@@ -64,18 +69,22 @@ def read(path: Path, model: Model) -> Ensemble:
     """
     graph = _Graph(_parse(path))
     maker, steps = graph.behind(model.output or "")
-    columns = _columns(graph, maker.input[0], model)
-    answer = _answer(maker, np.array(columns, np.int64))
+    taken = _taken(graph, maker.input[0], model)
+    answer = _answer(maker, np.array(taken.features, np.int64), _KINDS[taken.dtype])
     for step in steps:
         answer = _after(answer, step, graph)
+    transform = answer.transform
+    if not answer.single and transform == Transform():
+        # Whatever the trees add up in, they answer float32.
+        transform = Transform("float_scale")
     return Ensemble(
         features=len(model.features),
         sums=len(answer.base),
         outputs=answer.outputs,
         base=answer.base.astype(np.float64),
         divisor=answer.divisor,
-        transform=answer.transform,
-        single=True,
+        transform=transform,
+        single=answer.single,
         # onnxruntime compares what is there, however small.
         zero=-1.0,
         **answer.trees,
@@ -86,23 +95,28 @@ def read(path: Path, model: Model) -> Ensemble:
 class _Answer:
     """What is known of a tensor that was made of the trees' sums.
 
-    trees: arrays of the ensemble. base: float32 (sums,).
+    trees: arrays of the ensemble. base: (sums,). single: the trees add up in float32.
     """
 
     trees: dict[str, Any]
-    base: NDArray[np.float32]
+    base: NDArray[Any]
     outputs: int
+    single: bool
     divisor: float = 1.0
     transform: Transform = Transform()
 
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """A tensor before the trees: which feature each of its columns is."""
+    """A tensor before the trees: which feature each of its columns is.
+
+    rounded: some column was rounded to float32.
+    """
 
     features: tuple[int, ...]
     dtype: str
     rank: int
+    rounded: bool
 
 
 def _parse(path: Path) -> Any:
@@ -218,8 +232,8 @@ def _attributes(node: Any) -> dict[str, Any]:
 # Before the trees
 
 
-def _columns(graph: _Graph, value: str, model: Model) -> tuple[int, ...]:
-    """The feature in each column that the trees take.
+def _taken(graph: _Graph, value: str, model: Model) -> _Tensor:
+    """What the trees take.
 
     Raises NotCovered where the graph computes with its inputs.
     """
@@ -240,9 +254,11 @@ def _columns(graph: _Graph, value: str, model: Model) -> tuple[int, ...]:
     found = tensors.get(value)
     if found is None or found.rank != 2:
         raise NotCovered("the trees take no table of the graph's inputs")
-    if found.dtype not in _COMPARED_SINGLE:
+    if found.dtype not in _KINDS:
         raise NotCovered(f"the trees compare {found.dtype} numbers")
-    return found.features
+    if found.dtype == "float64" and found.rounded:
+        raise NotCovered("the trees compare float64 numbers that were float32 before")
+    return found
 
 
 def _inputs(graph: _Graph, model: Model) -> dict[str, _Tensor]:
@@ -262,7 +278,8 @@ def _inputs(graph: _Graph, model: Model) -> dict[str, _Tensor]:
         stop = start + width
         if not start < stop <= len(model.features):
             break
-        tensors[each.name] = _Tensor(tuple(range(start, stop)), dtype, len(sizes))
+        features = tuple(range(start, stop))
+        tensors[each.name] = _Tensor(features, dtype, len(sizes), dtype == "float32")
         start = stop
     if start != len(model.features) or len(tensors) != len(graph.inputs):
         raise NotCovered("the graph takes other columns than the card says")
@@ -316,7 +333,8 @@ def _cast(tensor: _Tensor, dtype: str) -> _Tensor | None:
         "float64": ("float32",),
     }
     if dtype == tensor.dtype or dtype in wider[tensor.dtype]:
-        return replace(tensor, dtype=dtype)
+        rounded = tensor.rounded or dtype == "float32"
+        return replace(tensor, dtype=dtype, rounded=rounded)
     return None
 
 
@@ -325,14 +343,17 @@ def _joined(
 ) -> _Tensor | None:
     features = tuple(name for each in taken for name in each.features)
     dtypes = {each.dtype for each in taken}
+    joined = replace(
+        taken[0], features=features, rounded=any(each.rounded for each in taken)
+    )
     if operator == "FeatureVectorizer":
         widths = np.asarray(attributes.get("inputdimensions", ())).tolist()
         if widths != [len(each.features) for each in taken]:
             return None
-        return _cast(_Tensor(features, dtypes.pop(), 2), "float32")
+        return _cast(joined, "float32") if len(dtypes) == 1 else None
     if attributes.get("axis") not in (1, -1) or len(dtypes) > 1:
         return None
-    return _Tensor(features, dtypes.pop(), 2)
+    return joined
 
 
 def _picked(
@@ -356,16 +377,18 @@ def _picked(
 # The trees
 
 
-def _answer(node: Any, columns: NDArray[np.int64]) -> _Answer:
-    """What a tree operator answers."""
+def _answer(node: Any, columns: NDArray[np.int64], kind: Any) -> _Answer:
+    """What a tree operator answers; kind: numpy's type that it adds up in."""
     attributes = _attributes(node)
     if node.op_type == "TreeEnsembleClassifier":
-        return _classifier(attributes, columns)
+        return _classifier(attributes, columns, kind)
     if node.op_type == "TreeEnsembleRegressor":
-        nodes = onnx_nodes.read_listed(attributes, "target")
+        nodes = onnx_nodes.read_listed(attributes, "target", kind)
         aggregate = _text(attributes, "aggregate_function", "SUM")
     else:
-        nodes = onnx_nodes.read_linked(attributes)
+        if kind == np.float64:
+            raise NotCovered("the trees answer float64 numbers")
+        nodes = onnx_nodes.read_linked(attributes, kind)
         aggregate = _numbered(attributes, "aggregate_function", 1, _AGGREGATES)
     if aggregate not in ("SUM", "AVERAGE"):
         raise NotCovered(f"the trees' answers are not added up but {aggregate}")
@@ -373,23 +396,26 @@ def _answer(node: Any, columns: NDArray[np.int64]) -> _Answer:
     if not isinstance(sums, int):
         raise NotCovered("the trees do not say how many values they answer")
     trees = onnx_nodes.flatten(nodes, sums, columns)
-    base = onnx_nodes.read_base(attributes)
+    base = onnx_nodes.read_base(attributes, kind)
     post = _post_transform(attributes)
     return _Answer(
         trees=trees.arrays,
-        base=_base(base if len(base) else np.zeros(sums, np.float32), trees),
+        base=_base(base if len(base) else np.zeros(sums, kind), trees),
         outputs=sums,
+        single=kind == np.float32,
         divisor=float(len(nodes.roots)) if aggregate == "AVERAGE" else 1.0,
         # onnxruntime transforms several answers only, but for PROBIT.
-        transform=Transform("identity" if sums == 1 else _EACH[post]),
+        transform=Transform("identity" if sums == 1 else _each(post, kind)),
     )
 
 
-def _classifier(attributes: Mapping[str, Any], columns: NDArray[np.int64]) -> _Answer:
-    nodes = onnx_nodes.read_listed(attributes, "class")
+def _classifier(
+    attributes: Mapping[str, Any], columns: NDArray[np.int64], kind: Any
+) -> _Answer:
+    nodes = onnx_nodes.read_listed(attributes, "class", kind)
     labels = _labels(attributes)
     classes = set(np.unique(nodes.target).tolist())
-    base = onnx_nodes.read_base(attributes)
+    base = onnx_nodes.read_base(attributes, kind)
     post = _post_transform(attributes)
     if labels < 2:
         raise NotCovered("the trees know one class only")
@@ -402,13 +428,14 @@ def _classifier(attributes: Mapping[str, Any], columns: NDArray[np.int64]) -> _A
         raise NotCovered("the trees give some rows no value of the second class")
     if len(base) not in (0, 1 if labels == 2 else labels):
         raise NotCovered("the trees start from another number of values than classes")
-    start = np.zeros(labels, np.float32)
+    start = np.zeros(labels, kind)
     start[: len(base)] = base
     return _Answer(
         trees=trees.arrays,
         base=_base(start, trees) if labels == 2 else start,
         outputs=labels,
-        transform=Transform(_EACH[post]),
+        single=kind == np.float32,
+        transform=Transform(_each(post, kind)),
     )
 
 
@@ -422,7 +449,7 @@ def _labels(attributes: Mapping[str, Any]) -> int:
 def _one_sum(
     nodes: onnx_nodes.Nodes,
     columns: NDArray[np.int64],
-    base: NDArray[np.float32],
+    base: NDArray[Any],
     post: str,
 ) -> _Answer:
     """Two classes, of which the trees score one: the second, whatever they call it."""
@@ -435,19 +462,29 @@ def _one_sum(
         name = "float_opposites" if is_mixed else "float_complements"
     return _Answer(
         trees=trees.arrays,
-        base=base if len(base) else np.zeros(1, np.float32),
+        base=base if len(base) else np.zeros(1, base.dtype),
         outputs=2,
+        single=base.dtype == np.float32,
         transform=Transform(name),
     )
 
 
-def _base(base: NDArray[np.float32], trees: onnx_nodes.Trees) -> NDArray[np.float32]:
+def _base(base: NDArray[Any], trees: onnx_nodes.Trees) -> NDArray[Any]:
     """What is added to the sums: nothing where no leaf adds anything, as it happens."""
     if len(base) != len(trees.always):
         raise NotCovered("the trees start from another number of values than they have")
     if (trees.ever & ~trees.always & (base != 0)).any():
         raise NotCovered("the trees give some rows no value of a sum")
-    return np.where(trees.ever, base, np.float32(0.0))
+    return np.where(trees.ever, base, base.dtype.type(0.0))
+
+
+def _each(post: str, kind: Any) -> str:
+    """The transform of several answers."""
+    if kind == np.float64 and post == "SOFTMAX":
+        return "softmax"
+    if kind == np.float64 and post == "SOFTMAX_ZERO":
+        raise NotCovered("the trees transform float64 numbers by SOFTMAX_ZERO")
+    return _EACH[post]
 
 
 def _post_transform(attributes: Mapping[str, Any]) -> str:
@@ -527,7 +564,7 @@ def _multiply(answer: _Answer, node: Any, graph: _Graph) -> _Answer | None:
 
 def _divide(answer: _Answer, node: Any, graph: _Graph) -> _Answer | None:
     divisor = graph.constant(node.input[1]) if len(node.input) == 2 else None
-    is_sum = answer.transform == Transform() and answer.divisor == 1.0
+    is_sum = _is_sum(answer) and answer.divisor == 1.0
     if divisor is None or divisor.size != 1 or divisor.dtype != np.float32:
         return None
     if divisor.ndim > 2 or divisor.reshape(-1)[0] == 0:
@@ -539,12 +576,17 @@ def _divide(answer: _Answer, node: Any, graph: _Graph) -> _Answer | None:
 
 def _add(answer: _Answer, node: Any, graph: _Graph) -> _Answer | None:
     term = _operand(node, graph)
-    if term is None or answer.transform != Transform() or answer.base.any():
+    if term is None or not _is_sum(answer) or answer.base.any():
         return None
     if term.size not in (1, answer.outputs) or term.shape[:-1] not in ((), (1,)):
         return None
     base = np.broadcast_to(term.reshape(-1), answer.outputs).copy()
     return replace(answer, base=base)
+
+
+def _is_sum(answer: _Answer) -> bool:
+    """Whether it is what float32 sums come to, to which more may be added."""
+    return answer.single and answer.transform == Transform()
 
 
 def _exp(answer: _Answer, node: Any, graph: _Graph) -> _Answer | None:

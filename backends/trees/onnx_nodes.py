@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from backends.trees.ensemble import MISSING_NAN, NotCovered
 
 Positions = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+# float32 or float64, as the trees compare and add up.
+Numbers: TypeAlias = NDArray[Any]
 
 # By their numbers in ai.onnx.ml 5, and one for leaves.
 LEQ, LT, GTE, GT, EQ, NEQ, MEMBER, LEAF = range(8)
@@ -45,25 +47,25 @@ _CHAINED = 30
 class Nodes:
     """Nodes and leaves by position, in any order.
 
-    mode: uint8. feature, true, false: int64. threshold: float32. nan_is_true: bool.
-        All (n,); a leaf has only a mode.
+    mode: uint8. feature, true, false: int64. threshold. nan_is_true: bool. All (n,);
+        a leaf has only a mode.
     roots: int64 (trees,): in the order in which the trees are added up.
     leaf, target, weight: (w,): what each leaf adds to which sum.
-    member, category: int64, float32 (k,): MEMBER nodes, and what they compare with.
+    member, category: (k,): MEMBER nodes, and what they compare with.
     """
 
     mode: NDArray[np.uint8]
     feature: Positions
-    threshold: NDArray[np.float32]
+    threshold: Numbers
     nan_is_true: Bools
     true: Positions
     false: Positions
     roots: Positions
     leaf: Positions
     target: Positions
-    weight: NDArray[np.float32]
+    weight: Numbers
     member: Positions
-    category: NDArray[np.float32]
+    category: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,11 @@ class Trees:
     always: Bools
 
 
-def read_listed(attributes: Mapping[str, Any], target: str) -> Nodes:
+def read_listed(attributes: Mapping[str, Any], target: str, kind: Any) -> Nodes:
     """Nodes as ai.onnx.ml 1 to 3 list them: trees and nodes have numbers.
 
     target: how the attributes of leaves' values begin, "target" or "class".
+    kind: numpy's type of the numbers that the trees compare and add up.
     Raises NotCovered.
     """
     ids = _ints(attributes, "nodes_nodeids")
@@ -108,21 +111,23 @@ def read_listed(attributes: Mapping[str, Any], target: str) -> Nodes:
     return Nodes(
         mode=mode,
         feature=_ints(attributes, "nodes_featureids", count),
-        threshold=_floats(attributes, "nodes_values", count),
+        threshold=_floats(attributes, "nodes_values", kind, count),
         nan_is_true=_tracks(attributes, count),
         true=true,
         false=false,
         roots=starts,
         leaf=leaf[is_used],
         target=_ints(attributes, f"{target}_ids", len(holder))[is_used],
-        weight=_floats(attributes, f"{target}_weights", len(holder))[is_used],
+        weight=_floats(attributes, f"{target}_weights", kind, len(holder))[is_used],
         member=np.empty(0, np.int64),
         category=np.empty(0, np.float32),
     )
 
 
-def read_linked(attributes: Mapping[str, Any]) -> Nodes:
+def read_linked(attributes: Mapping[str, Any], kind: Any) -> Nodes:
     """Nodes as ai.onnx.ml 5 links them: by position, and leaves apart.
+
+    kind: numpy's type of the numbers that the trees compare and add up.
 
     Raises NotCovered.
     """
@@ -131,7 +136,7 @@ def read_linked(attributes: Mapping[str, Any]) -> Nodes:
     if count == 0 or mode.dtype != np.uint8 or (mode > MEMBER).any():
         raise _damaged("the modes of its nodes")
     target = _ints(attributes, "leaf_targetids")
-    weight = _floats(attributes, "leaf_weights", len(target))
+    weight = _floats(attributes, "leaf_weights", kind, len(target))
     # A leaf of its own for each edge that ends in one.
     ends, places, leaves = [], count, []
     for way in ("true", "false"):
@@ -147,7 +152,7 @@ def read_linked(attributes: Mapping[str, Any]) -> Nodes:
     roots = _ints(attributes, "tree_roots")
     if len(roots) == 0 or (roots < 0).any() or (roots >= count).any():
         raise _damaged("its roots")
-    member, category = _members(attributes, mode)
+    member, category = _members(attributes, mode, kind)
 
     def with_leaves(values: NDArray[Any], value: int = 0) -> NDArray[Any]:
         padding = np.full(places - count, value, values.dtype)
@@ -156,7 +161,7 @@ def read_linked(attributes: Mapping[str, Any]) -> Nodes:
     return Nodes(
         mode=with_leaves(mode, LEAF),
         feature=with_leaves(_ints(attributes, "nodes_featureids", count)),
-        threshold=with_leaves(_floats(attributes, "nodes_splits", count)),
+        threshold=with_leaves(_floats(attributes, "nodes_splits", kind, count)),
         nan_is_true=with_leaves(_tracks(attributes, count)),
         true=with_leaves(ends[0]),
         false=with_leaves(ends[1]),
@@ -237,26 +242,27 @@ def _ints(
 
 
 def _floats(
-    attributes: Mapping[str, Any], name: str, count: int | None = None
-) -> NDArray[np.float32]:
-    """A list of float32, written as one or as a tensor."""
-    empty = np.empty(0, np.float32)
-    values = attributes.get(f"{name}_as_tensor", empty)
-    if np.size(values) == 0:
-        values = attributes.get(name, empty)
+    attributes: Mapping[str, Any], name: str, kind: Any, count: int | None = None
+) -> Numbers:
+    """Numbers of this kind: a list, which holds float32, or a tensor of the kind."""
+    as_tensor = attributes.get(f"{name}_as_tensor")
+    is_list = as_tensor is None or np.size(as_tensor) == 0
+    values = attributes.get(name) if is_list else as_tensor
+    if values is None:
+        values = np.empty(0, kind)
     if not isinstance(values, np.ndarray):
         raise _damaged(f"{name}, which are no numbers")
-    if values.dtype != np.float32:
+    if values.dtype not in (kind, np.float32):
         raise NotCovered(f"the trees have {values.dtype} numbers in {name}")
-    values = values.reshape(-1)
+    values = values.reshape(-1).astype(kind)
     if count is not None and len(values) != count:
         raise _damaged(f"{name}, a list of another length")
     return values
 
 
-def read_base(attributes: Mapping[str, Any]) -> NDArray[np.float32]:
-    """What is added to the sums: float32, empty if nothing is."""
-    return _floats(attributes, "base_values")
+def read_base(attributes: Mapping[str, Any], kind: Any) -> Numbers:
+    """What is added to the sums; empty if nothing is."""
+    return _floats(attributes, "base_values", kind)
 
 
 def _tracks(attributes: Mapping[str, Any], count: int) -> Bools:
@@ -270,10 +276,10 @@ def _tracks(attributes: Mapping[str, Any], count: int) -> Bools:
 
 
 def _members(
-    attributes: Mapping[str, Any], mode: NDArray[np.uint8]
-) -> tuple[Positions, NDArray[np.float32]]:
+    attributes: Mapping[str, Any], mode: NDArray[np.uint8], kind: Any
+) -> tuple[Positions, Numbers]:
     """MEMBER nodes' values: their lists stand one after another, NaN between them."""
-    values = _floats(attributes, "membership_values")
+    values = _floats(attributes, "membership_values", kind)
     is_end = np.isnan(values)
     number = np.cumsum(is_end)[~is_end]
     nodes = np.flatnonzero(mode == MEMBER)
@@ -420,10 +426,9 @@ def _thresholds(nodes: Nodes, inner: Positions) -> NDArray[np.float64]:
         threshold[is_strict]
     ).any():
         raise NotCovered("the trees compare with a number that nothing is less than")
-    below = np.nextafter(threshold, np.float32(-np.inf))
-    return np.where(is_numeric, np.where(is_strict, below, threshold), 0.0).astype(
-        np.float64
-    )
+    below = np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    highest = np.where(is_strict, below, threshold)
+    return np.where(is_numeric, highest, 0.0).astype(np.float64)
 
 
 def _category_sets(
@@ -466,7 +471,7 @@ def _is_exact(nodes: Nodes, has_equal: bool) -> bool:
     holders, number, sizes = np.unique(
         nodes.member, return_inverse=True, return_counts=True
     )
-    highest = np.zeros(len(holders), np.float32)
+    highest = np.zeros(len(holders), nodes.category.dtype)
     np.maximum.at(highest, number, nodes.category)
     is_chained = (sizes <= _CHAINED) & (highest <= _CHAINED)
     kinds = {True} if has_equal else set()
@@ -498,7 +503,7 @@ def _leaf_values(
     tree: Positions,
     tree_leaf: Positions,
     sums: int,
-) -> tuple[NDArray[np.float32], Positions, Bools]:
+) -> tuple[Numbers, Positions, Bools]:
     """Leaves' values, the sum that each tree adds to, and those that all rows have."""
     trees, leaves = len(nodes.roots), int(tree_leaf[-1])
     owner = tree[nodes.leaf]
@@ -509,12 +514,12 @@ def _leaf_values(
     # Trees that add each leaf to one sum, the same one.
     single = np.bincount(pairs // sums, minlength=trees) == 1
     if single.all() and is_full.all():
-        value = np.zeros(leaves, np.float32)
+        value = np.zeros(leaves, nodes.weight.dtype)
         value[place[nodes.leaf]] = nodes.weight
         return value, pairs % sums, always
     if leaves * sums > _MOST_VALUES:
         raise NotCovered("the trees have too many leaves for so many answers")
-    table = np.zeros((leaves, sums), np.float32)
+    table = np.zeros((leaves, sums), nodes.weight.dtype)
     table[place[nodes.leaf], nodes.target] = nodes.weight
     return table, np.full(trees, -1), always
 

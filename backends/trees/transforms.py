@@ -2,8 +2,7 @@
 
 Compiled code calls the C library's exp as the training libraries do, so that answers
 are theirs to the last bit or one unit in the last place. Transforms whose names begin
-with "float" compute in float32, as onnxruntime does: sums and answers are float64 that
-hold float32.
+with "float" answer float32 numbers and compute in float32, as onnxruntime does.
 """
 
 from __future__ import annotations
@@ -104,6 +103,10 @@ def _finish_single(
     if transform == _FLOAT_SCALE:
         for k in range(sums.size):
             answer[k] = np.float32(sums[k]) * parameter
+    elif transform == _FLOAT_COMPLEMENTS:
+        # Of a sum in float64, too: for one in float32 this rounds no otherwise.
+        answer[0] = np.float32(1.0 - sums[0])
+        answer[1] = np.float32(sums[0])
     elif transform == _FLOAT_EXP:
         for k in range(sums.size):
             answer[k] = math.exp(np.float32(sums[k])) * parameter
@@ -122,9 +125,6 @@ def _finish_single(
 def _pair(score: Any, transform: int, answer: NDArray[np.float64]) -> None:
     if transform == _FLOAT_OPPOSITES:
         answer[0] = -score
-        answer[1] = score
-    elif transform == _FLOAT_COMPLEMENTS:
-        answer[0] = _ONE - score
         answer[1] = score
     elif transform == _FLOAT_LOGISTIC_OPPOSITES:
         answer[0] = _logistic(-score)
@@ -157,9 +157,8 @@ def _single_softmax(sums: NDArray[Any], answer: NDArray[np.float64]) -> None:
     highest = _highest(sums)
     total = np.float32(0.0)
     for k in range(sums.size):
-        power = math.exp(np.float32(sums[k]) - highest)
-        answer[k] = power
-        total += power
+        answer[k] = math.exp(np.float32(sums[k]) - highest)
+        total += np.float32(answer[k])
     for k in range(sums.size):
         answer[k] = np.float32(answer[k]) / total
 
@@ -173,10 +172,9 @@ def _softmax_zero(sums: NDArray[Any], answer: NDArray[np.float64]) -> None:
     for k in range(sums.size):
         score = np.float32(sums[k])
         if score > _NEARLY_ZERO or score < -_NEARLY_ZERO:
-            power = math.exp(score - highest)
-            total += power
+            answer[k] = math.exp(score - highest)
+            total += np.float32(answer[k])
         else:
-            power = score * factor
-        answer[k] = power
+            answer[k] = score * factor
     for k in range(sums.size):
         answer[k] = np.float32(answer[k]) / total

@@ -138,17 +138,32 @@ def _single(
     return widened
 
 
+def _exp(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The float32 nearest to exp, as the C library's expf finds it."""
+    return np.exp(scores.astype(np.float64)).astype(np.float32)
+
+
 def _logistic(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     one = np.float32(1.0)
-    value = one / (one + np.exp(-np.abs(scores)))
+    value = one / (one + _exp(-np.abs(scores)))
     return np.where(scores < 0, one - value, value)
+
+
+def _single_softmax(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = _exp(sums - sums.max(axis=1, keepdims=True))
+    return powers / _row_sums(powers)
+
+
+def _complements(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    pair = np.concatenate([1.0 - sums, sums], axis=1)
+    return pair.astype(np.float32).astype(np.float64)
 
 
 def _softmax_zero(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     highest = sums.max(axis=1, keepdims=True)
     is_zero = np.abs(sums) <= np.float32(1e-7)
-    powers = np.exp(sums - highest)
-    values = np.where(is_zero, sums * np.exp(-highest), powers)
+    powers = _exp(sums - highest)
+    values = np.where(is_zero, sums * _exp(-highest), powers)
     return values / _row_sums(np.where(is_zero, np.float32(0.0), powers))
 
 
@@ -167,12 +182,12 @@ _TRANSFORMS: dict[str, Callable[[NDArray[np.float64], float], NDArray[np.float64
     "signed_square": lambda sums, _: np.sign(sums) * sums * sums,
     "log1p_exp": lambda sums, _: np.log1p(np.exp(sums)),
     "float_scale": _single(lambda sums, scale: sums * scale),
-    "float_exp": _single(lambda sums, scale: np.exp(sums) * scale),
+    "float_exp": _single(lambda sums, scale: _exp(sums) * scale),
     "float_logistic": _single(lambda sums, scale: _logistic(sums * scale)),
-    "float_softmax": _single(lambda sums, _: _softmax(sums)),
+    "float_softmax": _single(lambda sums, _: _single_softmax(sums)),
     "float_softmax_zero": _single(lambda sums, _: _softmax_zero(sums)),
     "float_opposites": _single(lambda sums, scale: _pair(-sums * scale, sums * scale)),
-    "float_complements": _single(lambda sums, _: _pair(_ONE - sums, sums)),
+    "float_complements": lambda sums, _: _complements(sums),
     "float_logistic_opposites": _single(
         lambda sums, scale: _pair(_logistic(-sums * scale), _logistic(sums * scale))
     ),
