@@ -51,8 +51,8 @@ class Answer:
 class JsonWriter:
     """Writes rows in the documented key order.
 
-    Each row is constant text between the numbers, so whole columns are turned into
-    text at once and woven into it.
+    Rows differ in their numbers only: whole columns are turned into text at once, and
+    each row of them fills the same template.
     """
 
     media_type = "application/json"
@@ -63,89 +63,99 @@ class JsonWriter:
     def __init__(self, answer: Answer) -> None:
         self.model = answer.model
         self.decimals = answer.decimals
-        self.threshold = orjson.dumps(answer.threshold)
-        self.approval = answer.approval
         labels = json_labels(answer.model, named=answer.named_labels)
         self.labels = list(map(orjson.dumps, labels))
+        self._row = _template(answer, self.labels)
+        self._end = b"}"
+        if answer.approval is not None:
+            approval = _constant(orjson.dumps(answer.approval))
+            self._end = b',"deploymentApprovalStatus":' + approval + b"}"
 
     def rows(
         self, predictions: Predictions, first_row: int, passthrough: Passthrough
     ) -> bytes:
         """The rows' objects joined by commas, without the enclosing list."""
-        parts = _PARTS[self.model.task](self, predictions, first_row)
-        parts.extend(self._extras(passthrough))
-        return b",".join(_weave([repeat(b"{"), *parts, repeat(b"}")]))
+        row_ids = _row_ids(first_row, len(predictions))
+        cells = _JSON_CELLS[self.model.task](self, predictions, row_ids)
+        cells += [map(json_value, _plain(values)) for values in passthrough.values()]
+        row = self._row + _passed(passthrough) + self._end
+        return b",".join([row % each for each in zip(*cells, strict=True)])
 
-    def _binary(self, predictions: Predictions, first_row: int) -> list[Tokens]:
+    def _binary(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         positive = predictions.values[:, 0]
         flags = np.asarray(predictions.positive)
         yes, no = self.labels
         return [
-            repeat(b'"predictionValues":[{"value":'),
             number_tokens(positive, self.decimals),
-            repeat(b',"label":' + yes + b'},{"value":'),
             number_tokens(1.0 - positive, self.decimals),
-            repeat(b',"label":' + no + b'}],"predictionThreshold":' + self.threshold),
-            repeat(b',"prediction":'),
-            _pick([no, yes], flags.astype(np.intp)),
-            repeat(b',"rowId":'),
-            _row_ids(first_row, len(predictions)),
+            _pick([no, yes], flags),
+            row_ids,
         ]
 
-    def _regression(self, predictions: Predictions, first_row: int) -> list[Tokens]:
+    def _regression(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         values = number_tokens(predictions.values[:, 0], self.decimals)
-        row_ids = _row_ids(first_row, len(predictions))
-        label = self.labels[0]
-        parts: list[Tokens] = [
-            repeat(b'"predictionValues":[{"value":'),
-            values,
-            repeat(b',"label":' + label + b"}]"),
-        ]
         if predictions.outliers is None:
-            parts += [repeat(b',"prediction":'), values, repeat(b',"rowId":'), row_ids]
-            return parts
-        # The documented sample with a warning has these keys in another order.
-        flags = _pick([b"false", b"true"], predictions.outliers.astype(np.intp))
-        parts += [repeat(b',"isOutlierPrediction":'), flags]
-        parts += [repeat(b',"rowId":'), row_ids, repeat(b',"prediction":'), values]
-        return parts
-
-    def _multiclass(self, predictions: Predictions, first_row: int) -> list[Tokens]:
-        parts: list[Tokens] = [repeat(b'"predictionValues":[')]
-        for position, label in enumerate(self.labels):
-            parts += [
-                repeat(b'{"value":' if position == 0 else b',{"value":'),
-                number_tokens(predictions.values[:, position], self.decimals),
-                repeat(b',"label":' + label + b"}"),
-            ]
-        winners = predictions.values.argmax(axis=1)
-        parts += [
-            repeat(b'],"prediction":'),
-            _pick(self.labels, winners),
-            repeat(b',"rowId":'),
-            _row_ids(first_row, len(predictions)),
+            return [values, values, row_ids]
+        return [
+            values,
+            _pick([b"false", b"true"], predictions.outliers),
+            row_ids,
+            values,
         ]
-        return parts
 
-    def _extras(self, passthrough: Passthrough) -> list[Tokens]:
-        parts: list[Tokens] = []
-        for position, (name, values) in enumerate(passthrough.items()):
-            opening = b',"passthroughValues":{' if position == 0 else b","
-            parts.append(repeat(opening + orjson.dumps(name) + b":"))
-            parts.append(map(json_value, _plain(values)))
-        if passthrough:
-            parts.append(repeat(b"}"))
-        if self.approval is not None:
-            approval = orjson.dumps(self.approval)
-            parts.append(repeat(b',"deploymentApprovalStatus":' + approval))
-        return parts
+    def _multiclass(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
+        numbers: list[Tokens] = [
+            number_tokens(values, self.decimals) for values in predictions.values.T
+        ]
+        winners = predictions.values.argmax(axis=1)
+        return [*numbers, _pick(self.labels, winners), row_ids]
 
 
-_PARTS = {
+# In the order in which the templates take them.
+_JSON_CELLS = {
     "binary": JsonWriter._binary,
     "regression": JsonWriter._regression,
     "multiclass": JsonWriter._multiclass,
 }
+
+
+# Each in two steps: %b is what all rows share, %%b what is each row's own.
+_BINARY_ROW = (
+    b'{"predictionValues":[{"value":%%b,"label":%b},{"value":%%b,"label":%b}],'
+    b'"predictionThreshold":%b,"prediction":%%b,"rowId":%%b'
+)
+_REGRESSION_ROW = (
+    b'{"predictionValues":[{"value":%%b,"label":%b}],"prediction":%%b,"rowId":%%b'
+)
+# The documented sample with a warning has the keys in another order.
+_FLAGGED_ROW = (
+    b'{"predictionValues":[{"value":%%b,"label":%b}],'
+    b'"isOutlierPrediction":%%b,"rowId":%%b,"prediction":%%b'
+)
+_MULTICLASS_ROW = b'{"predictionValues":[%b],"prediction":%%b,"rowId":%%b'
+_MULTICLASS_VALUE = b'{"value":%%b,"label":%b}'
+
+
+def _template(answer: Answer, labels: Sequence[bytes]) -> bytes:
+    """A row's text up to what is passed through; takes the cells of a row."""
+    labels = list(map(_constant, labels))
+    if answer.model.task == "binary":
+        return _BINARY_ROW % (*labels, orjson.dumps(answer.threshold))
+    if answer.model.task == "multiclass":
+        values = [_MULTICLASS_VALUE % label for label in labels]
+        return _MULTICLASS_ROW % b",".join(values)
+    return (_FLAGGED_ROW if answer.with_outliers else _REGRESSION_ROW) % labels[0]
+
+
+def _passed(passthrough: Passthrough) -> bytes:
+    if not passthrough:
+        return b""
+    names = [_constant(orjson.dumps(name)) + b":%b" for name in passthrough]
+    return b',"passthroughValues":{' + b",".join(names) + b"}"
+
+
+def _constant(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")
 
 
 class CsvWriter:
@@ -172,8 +182,7 @@ class CsvWriter:
         """The rows' lines, each ended."""
         cells = _CELLS[self.model.task](self, predictions)
         if predictions.outliers is not None:
-            flags = predictions.outliers.astype(np.intp)
-            cells.append(_pick([b"False", b"True"], flags))
+            cells.append(_pick([b"False", b"True"], predictions.outliers))
         if self.approval is not None:
             cells.append(repeat(csv_cell(self.approval)))
         for values in passthrough.values():
@@ -191,7 +200,7 @@ class CsvWriter:
         return [
             _csv_numbers(positive, self.decimals),
             _csv_numbers(1.0 - positive, self.decimals),
-            _pick([no, yes], np.asarray(predictions.positive).astype(np.intp)),
+            _pick([no, yes], np.asarray(predictions.positive)),
             repeat(self.threshold),
             repeat(yes),
         ]
@@ -307,7 +316,9 @@ def _row_ids(first_row: int, count: int) -> list[bytes]:
     return [b"%d" % row for row in range(first_row, first_row + count)]
 
 
-def _pick(choices: Sequence[bytes], positions: NDArray[np.intp]) -> list[bytes]:
+def _pick(
+    choices: Sequence[bytes], positions: NDArray[np.intp] | NDArray[np.bool_]
+) -> list[bytes]:
     return [choices[position] for position in positions.tolist()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,9 @@ def score(
 
 
 def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:
+    # Most requests have one row, and numpy's calls cost as much for it as for many.
+    if values.size == 1 and isfinite(values.item()):
+        return
     finite = np.isfinite(values)
     if not np.logical_and.reduce(finite, axis=None):
         row = first_row + int(np.argmin(finite.all(axis=1)))

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -15,6 +17,7 @@ from app.encode import (
     CsvWriter,
     JsonWriter,
     csv_cell,
+    json_labels,
     number_tokens,
     round_decimals,
 )
@@ -219,3 +222,127 @@ def test_rounding_equals_pythons(values, decimals):
 def test_tokens_read_back_as_the_rounded_numbers(values):
     tokens = number_tokens(np.array(values), 10)
     assert [float(token) for token in tokens] == [round(v, 10) + 0.0 for v in values]
+
+
+def looks():
+    """Answers with every option, of models whose names are hard to write."""
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+    texts |= st.sampled_from(["%", "%b", "%%d", "100 %", '"', "\\", "é"])
+    models = st.one_of(
+        st.builds(lambda a: model("binary", (f"{a}0", f"{a}1"), f"{a}1"), texts),
+        texts.map(lambda a: replace(REGRESSION, target=a)),
+        st.lists(texts, min_size=2, max_size=4, unique=True).map(
+            lambda labels: model("multiclass", tuple(labels))
+        ),
+    )
+    return st.builds(
+        Answer,
+        models,
+        threshold=st.floats(0, 1),
+        decimals=st.integers(0, 20),
+        named_labels=st.booleans(),
+        with_outliers=st.booleans(),
+        approval=st.none() | texts,
+        passthrough=st.lists(texts, max_size=2, unique=True),
+    )
+
+
+@st.composite
+def answered(draw):
+    """An answer with predictions for it, and what is passed through."""
+    answer = draw(looks())
+    classes = len(answer.model.labels) if answer.model.task == "multiclass" else 1
+    # Few rows and many are turned into text by other functions.
+    count = draw(st.sampled_from([1, 2, 40]))
+    seed = np.random.default_rng(draw(st.integers(0, 99)))
+    values = seed.normal(size=(count, classes)) * 10.0 ** seed.integers(-9, 9)
+    if answer.model.task == "binary":
+        values = seed.random((count, 1))
+    return (
+        answer,
+        Predictions(
+            values,
+            values[:, 0] > answer.threshold if answer.model.task == "binary" else None,
+            values[:, 0] > 0.5
+            if answer.model.task == "regression" and answer.with_outliers
+            else None,
+        ),
+        {
+            name: draw(st.lists(PASSED, min_size=count, max_size=count))
+            for name in answer.passthrough
+        },
+    )
+
+
+PASSED = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["%b", "é"])
+
+
+def plain_row(answer, predictions, passthrough, row):
+    """A row's object, made the slow way."""
+    values = predictions.values[row].tolist()
+    if answer.model.task == "binary":
+        values.append(1.0 - values[0])
+    values = [round(value, answer.decimals) + 0.0 for value in values]
+    labels = json_labels(answer.model, named=answer.named_labels)
+    made = {}
+    if answer.model.task == "binary":
+        made["predictionThreshold"] = answer.threshold
+        made["prediction"] = labels[0 if predictions.positive[row] else 1]
+    elif answer.model.task == "multiclass":
+        made["prediction"] = labels[int(predictions.values[row].argmax())]
+    else:
+        made["prediction"] = values[0]
+    made["rowId"] = row
+    if predictions.outliers is not None:
+        flag = bool(predictions.outliers[row])
+        made = {"isOutlierPrediction": flag, "rowId": row, "prediction": values[0]}
+    pairs = zip(values, labels, strict=True)
+    made = {
+        "predictionValues": [{"value": v, "label": label} for v, label in pairs],
+        **made,
+    }
+    if passthrough:
+        made["passthroughValues"] = {
+            name: cells[row] for name, cells in passthrough.items()
+        }
+    if answer.approval is not None:
+        made["deploymentApprovalStatus"] = answer.approval
+    return made
+
+
+@given(answered())
+def test_rows_are_written_as_plain_objects_are(given):
+    answer, predictions, passthrough = given
+    rows = [
+        orjson.dumps(plain_row(answer, predictions, passthrough, row))
+        for row in range(len(predictions))
+    ]
+    found = JsonWriter(answer).rows(predictions, 0, passthrough)
+    assert found == b",".join(rows)
+
+
+def part(flags, row):
+    return None if flags is None else flags[row : row + 1]
+
+
+@pytest.mark.parametrize("kind", [JsonWriter, CsvWriter])
+@given(given=answered())
+def test_a_row_is_written_alone_as_among_others(kind, given):
+    answer, predictions, passthrough = given
+    try:
+        writer = kind(answer)
+    except OutputColumnsClash:
+        return
+    alone = [
+        writer.rows(
+            Predictions(
+                predictions.values[row : row + 1],
+                part(predictions.positive, row),
+                part(predictions.outliers, row),
+            ),
+            7 + row,
+            {name: cells[row : row + 1] for name, cells in passthrough.items()},
+        )
+        for row in range(len(predictions))
+    ]
+    assert writer.rows(predictions, 7, passthrough) == writer.separator.join(alone)
