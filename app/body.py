@@ -76,12 +76,14 @@ def read_body(
 
 
 def _content_encoding(header: str | None) -> _Decompressor | None:
-    names = [name.strip().lower() for name in (header or "").split(",")]
+    if not header:
+        return None
+    names = [name.strip().lower() for name in header.split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if not names:
         return None
     if len(names) > 1 or names[0] not in _DECOMPRESSORS:
-        shown = (header or "")[:100]
+        shown = header[:100]
         raise UnsupportedMediaType(
             f"Content-Encoding {shown!r} is not supported: send gzip, bz2 or none"
         )

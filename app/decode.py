@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -96,7 +95,7 @@ class Wanted:
                     "passthroughColumns do not match columns, columns expected but"
                     f" not found: [{listed}]"
                 )
-        self.decoder.check_columns(names)
+        self.decoder.check_columns(names.keys())
 
     def passed_through(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the names of the columns to pass through, given those of the data."""
@@ -215,7 +214,10 @@ def _read_json(data: bytes, wanted: Wanted) -> Iterator[Chunk]:
 def _add_names(
     names: dict[str, None], records: list[dict[str, Any]], limits: Config
 ) -> None:
-    names.update(dict.fromkeys(chain.from_iterable(records)))
+    for record in records:
+        # In most bodies each record has the columns of the first.
+        if not names.keys() >= record.keys():
+            names.update(dict.fromkeys(record))
     _check_size(len(names), "columns", limits.max_columns)
 
 

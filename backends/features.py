@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -81,6 +81,7 @@ class Decoder:
     def __init__(self, features: Sequence[Feature]) -> None:
         self.features = tuple(features)
         self._names = tuple(feature.name for feature in self.features)
+        self._needed = frozenset(self._names)
         self._pick = _picker(self._names)
         levels = {
             position: _Levels(feature.categories)
@@ -102,9 +103,10 @@ class Decoder:
             lambda feature: feature.dtype == "int64" and feature.kind == "numeric"
         )
 
-    def check_columns(self, names: Collection[str]) -> None:
+    def check_columns(self, names: Set[str]) -> None:
         """Raise DataError listing the features that are not among the names."""
-        if missing := [name for name in self._names if name not in names]:
+        if not names >= self._needed:
+            missing = [name for name in self._names if name not in names]
             listed = ", ".join(map(repr, missing))
             raise DataError(
                 f"columns that the model takes are not in the data: {listed}"
