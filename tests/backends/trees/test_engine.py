@@ -246,8 +246,9 @@ def test_opened_tables_are_mapped(tmp_path: Path) -> None:
     assert str(tmp_path / FILE) in Path("/proc/self/maps").read_text()
 
 
-def test_nothing_compiles_after_preparation(kernels_folder: Path) -> None:
-    kernels.prepare(kernels_folder)
+def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
+    kernels.prepare(tmp_path)
+    assert not list(tmp_path.iterdir())
     compiled = [len(kernel.signatures) for kernel in kernels._KERNELS]
     for kind in (KIND, "multiclass", "one tree", "binary"):
         model = models.trained(kind)

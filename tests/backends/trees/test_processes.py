@@ -50,10 +50,10 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(kernels_folder: Path, tables: Path) -> list[str]:
+def told(kernels: Path, tables: Path) -> list[str]:
     """Compilations, modules and threads of a process that scored, and its maps."""
     found = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _SCORE, kernels_folder, tables],
+        [sys.executable, "-W", "error", "-c", _SCORE, kernels, tables],
         cwd=ROOT,
         # The linear algebra that numba and numpy load has threads of its own.
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
