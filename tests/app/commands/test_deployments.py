@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -302,3 +303,63 @@ def test_damaged_bundle_is_not_taken_for_a_whole_one(
     assert str(folder) in stderr and "remove" in stderr
     shutil.rmtree(folder)
     run("deploy", models / "sale", "--label", "x")
+
+
+def test_show_tells_the_engine(run: Run, run_json: RunJson, sale: str) -> None:
+    found = run_json("show", sale)
+    assert (found["engine"], found["engine_reason"]) == ("trees", None)
+    text = run("show", sale).stdout
+    assert re.search(r"^  engine +trees$", text, re.M)
+    assert "because" not in text
+
+
+def test_deploying_says_when_the_library_serves(
+    run: Run, run_json: RunJson, sale: str, models: Path
+) -> None:
+    result = run("deploy", models / "cost", "--label", "Cost")
+    assert result.stderr.startswith("The model is served by onnxruntime: the tree ")
+    assert result.stderr.count("\n") == 1
+    made = result.stdout.strip()
+    found = run_json("show", made)
+    assert found["engine"] == "onnxruntime"
+    assert found["engine_reason"] in result.stderr
+    text = run("show", made).stdout
+    assert f"because            {found['engine_reason']}" in text
+
+
+def test_deploying_says_nothing_of_the_engine(
+    run: Run, sale: str, models: Path
+) -> None:
+    assert run("deploy", models / "price", "--label", "Price").stderr == ""
+
+
+def test_replaced_model_is_compiled_before_it_counts(
+    run: Run, run_json: RunJson, sale: str, models: Path, home: Path
+) -> None:
+    run("replace-model", sale, models / "sale-2")
+    found = run_json("show", sale)
+    assert found["engine"] == "trees"
+    compiled = [path.name for path in (home / "compiled").iterdir()]
+    assert any(name.startswith(found["model_id"]) for name in compiled)
+
+
+def test_show_tells_of_a_damaged_model(
+    run: Run, run_json: RunJson, sale: str, models: Path, home: Path
+) -> None:
+    [tables] = (home / "compiled").glob("*/tables.*")
+    tables.write_bytes(tables.read_bytes()[:-8])
+    found = run_json("show", sale)
+    assert found["engine"] == "lightgbm"
+    assert "is not as it was written" in found["engine_reason"]
+    # The remedy that is named.
+    run("deploy", models / "sale", "--label", "Again")
+    assert run_json("show", sale)["engine"] == "trees"
+
+
+def test_show_tells_of_a_model_that_is_not_compiled(
+    run: Run, run_json: RunJson, sale: str, home: Path
+) -> None:
+    shutil.rmtree(home / "compiled")
+    found = run_json("show", sale)
+    assert found["engine"] == "lightgbm"
+    assert "a server does so when it starts" in found["engine_reason"]

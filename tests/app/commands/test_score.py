@@ -73,3 +73,13 @@ def test_score_refuses_what_it_cannot_read_or_write(
     run("score", UNKNOWN, data, "--out", out, code=1)
     stderr = run("score", external, data, "--out", out, code=1).stderr
     assert "elsewhere" in stderr
+
+
+def test_score_tells_the_engine(
+    run: Run, models: Path, sale: str, tmp_path: Path
+) -> None:
+    engines = []
+    for model in (sale, models / "sale"):
+        arguments = ("score", model, models / "data.csv", "--out", tmp_path / "out.csv")
+        engines.append(json.loads(run(*arguments, "--json").stdout)["engine"])
+    assert engines == ["trees", "lightgbm"]

@@ -1,0 +1,217 @@
+"""What deployment makes of a model, and what becomes of it when something is wrong."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+
+from app import compilation
+from app.compilation import build, compile_deployed, compile_missing
+from app.config import Config
+from app.package import PackageOptions, package
+from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
+from backends import bundle, compiled, sandbox
+from backends.compiled import TREES
+from backends.model import Model
+from backends.trees import LAYOUT
+from backends.trees.backend import TreesBackend
+
+
+def make(folder: Path, **parameters: Any) -> Path:
+    """A bundle of a small model; columns with gaps and levels."""
+    random = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": random.normal(size=300), "n": random.normal(size=300)})
+    frame.loc[random.random(300) < 0.1, "x"] = np.nan
+    town = random.choice(["Oslo", "Rome", "Bern"], 300)
+    target = frame["x"].fillna(2) * 3 + (town == "Rome") + frame["n"]
+    if not parameters.get("linear_tree"):
+        frame["town"] = pd.Categorical(town)
+    parameters |= {"num_leaves": 7, "verbosity": -1, "num_threads": 1}
+    data = lightgbm.Dataset(frame, target, params=parameters)
+    booster = lightgbm.train(parameters, data, num_boost_round=8)
+    folder.mkdir(exist_ok=True)
+    booster.save_model(folder / "model.txt")
+    frame.assign(y=target).to_csv(folder / "data.csv", index=False)
+    options = PackageOptions(
+        model=folder / "model.txt",
+        data=folder / "data.csv",
+        target="y",
+        out=folder / "bundle",
+    )
+    return package(options, Config(home=folder)).folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("linear"), linear_tree=True)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(home=tmp_path / "home")
+
+
+@pytest.fixture
+def kept(config: Config) -> CompiledModels:
+    return CompiledModels(config.home, LAYOUT)
+
+
+def deploy(folder: Path, kept: CompiledModels, config: Config) -> Any:
+    return compile_deployed(folder, bundle.read(folder), kept, config)
+
+
+def arrays(kept: CompiledModels, folder: Path) -> list[Path]:
+    """The engine's files of a bundle's model."""
+    found = kept.path(bundle.read(folder).id).iterdir()
+    return [path for path in found if path.name != compiled.VERDICT]
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets tests change what the child runs."""
+    monkeypatch.setattr(sandbox, "run", lambda _, *given, **caps: build(*given))
+
+
+def test_plain_model_gets_the_engine(
+    plain: Path, kept: CompiledModels, config: Config
+) -> None:
+    verdict = deploy(plain, kept, config)
+    assert (verdict.engine, verdict.reason) == (TREES, "")
+    model = bundle.read(plain)
+    folder = kept.path(model.id)
+    assert compiled.examine(folder, "lightgbm") == verdict
+    assert TreesBackend(folder, model).nbytes > 0
+
+
+def test_linear_trees_stay_with_the_library(
+    linear: Path, kept: CompiledModels, config: Config
+) -> None:
+    verdict = deploy(linear, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm", "not covered")
+    assert "linear trees" in verdict.detail
+    assert arrays(kept, linear) == []
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("kind", ["raw_scores", "predict"])
+@pytest.mark.parametrize("rows", ["one", "many"])
+def test_difference_keeps_the_model_with_the_library(
+    plain: Path, kept: CompiledModels, config: Config, monkeypatch, kind, rows
+) -> None:
+    real = getattr(TreesBackend, kind)
+
+    def wrong(backend: TreesBackend, columns: Any) -> Any:
+        answer = real(backend, columns).copy()
+        if (len(columns) == 1) == (rows == "one"):
+            answer[-1] += np.spacing(np.abs(answer[-1])) * 2
+        return answer
+
+    monkeypatch.setattr(TreesBackend, kind, wrong)
+    verdict = deploy(plain, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm", "differs")
+    word = "raw score" if kind == "raw_scores" else "prediction"
+    assert f"the {word} of the golden rows as CSV" in verdict.detail
+    assert ("one by one" in verdict.detail) == (rows == "one")
+    assert arrays(kept, plain) == []
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("odd", [-np.inf, np.nan, 2.0**31])
+def test_difference_in_odd_values_alone_is_found(
+    plain: Path, kept: CompiledModels, config: Config, monkeypatch, odd: float
+) -> None:
+    real = TreesBackend.raw_scores
+
+    def wrong(backend: TreesBackend, columns: Any) -> Any:
+        cells = columns.matrix[:, 1]
+        is_odd = np.isnan(cells) if np.isnan(odd) else cells == odd
+        return real(backend, columns) + is_odd[:, None]
+
+    monkeypatch.setattr(TreesBackend, "raw_scores", wrong)
+    verdict = deploy(plain, kept, config)
+    assert verdict.reason == "differs" and "row" in verdict.detail
+
+
+def test_model_beyond_the_caps_stays_with_the_library(
+    plain: Path, kept: CompiledModels, tmp_path: Path
+) -> None:
+    config = Config(home=tmp_path / "home", model_seconds=0.001)
+    verdict = deploy(plain, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm", "failed")
+    assert "FORETELL_MODEL_SECONDS" in verdict.detail
+
+
+def test_what_failed_is_tried_again_and_what_is_good_stays(
+    plain: Path, kept: CompiledModels, config: Config, tmp_path: Path
+) -> None:
+    strict = Config(home=config.home, model_seconds=0.001)
+    assert deploy(plain, kept, strict).reason == "failed"
+    assert deploy(plain, kept, config).engine == TREES
+    # Not compiled again: it would fail.
+    assert deploy(plain, kept, strict).engine == TREES
+
+
+def test_damaged_arrays_are_made_again(
+    plain: Path, kept: CompiledModels, config: Config
+) -> None:
+    deploy(plain, kept, config)
+    tables = arrays(kept, plain)[0]
+    content = tables.read_bytes()
+    tables.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert deploy(plain, kept, config).engine == TREES
+    assert tables.read_bytes() == content
+
+
+@pytest.mark.usefixtures("in_process")
+def test_format_of_another_package_stays_with_it(
+    plain: Path, kept: CompiledModels, config: Config, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(plain, tmp_path / "bundle"))
+    model = bundle.read(other)
+    card = {**model.to_json(), "format": "lists"}
+    changed = bundle.write(other, Model.from_json(card, ""))
+    verdict = compile_deployed(other, changed, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lists", "not covered")
+
+
+def test_missing_models_are_compiled_with_a_line_each(
+    plain: Path, linear: Path, kept: CompiledModels, config: Config, caplog
+) -> None:
+    bundles = Bundles(config.home)
+    ids = []
+    for folder in (plain, linear):
+        ids.append(bundle.read(folder).id)
+        bundles.put(folder, ids[-1])
+    with caplog.at_level(logging.INFO):
+        compile_missing([*ids, "0" * 24], bundles, kept, config)
+    lines = [each.getMessage() for each in caplog.records]
+    assert lines[0] == f"model {ids[0]} is compiled for trees"
+    assert lines[1].startswith(f"model {ids[1]} is compiled for lightgbm: ")
+    assert lines[2].startswith(f"model {'0' * 24} is not compiled: ")
+    assert [compiled.is_missing(kept.path(each)) for each in ids] == [False, False]
+
+
+def test_full_disk_stops_nothing(
+    plain: Path, kept: CompiledModels, config: Config, caplog, monkeypatch
+) -> None:
+    bundles = Bundles(config.home)
+    model_id = bundle.read(plain).id
+    bundles.put(plain, model_id)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compilation, "_compile", full)
+    compile_missing([model_id], bundles, kept, config)
+    assert "No space left" in caplog.text
