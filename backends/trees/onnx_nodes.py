@@ -426,7 +426,8 @@ def _thresholds(nodes: Nodes, inner: Positions) -> NDArray[np.float64]:
         threshold[is_strict]
     ).any():
         raise NotCovered("the trees compare with a number that nothing is less than")
-    below = np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    with np.errstate(over="ignore"):
+        below = np.nextafter(threshold, threshold.dtype.type(-np.inf))
     highest = np.where(is_strict, below, threshold)
     return np.where(is_numeric, highest, 0.0).astype(np.float64)
 
