@@ -120,7 +120,7 @@ def test_scores_are_those_worked_out_slowly(kind: str) -> None:
     assert_close(engine.score(rows), reference.answers(ensemble, rows), rows, units=8)
 
 
-@effort(300)
+@effort(200)
 @given(model_texts())
 def test_made_up_models_score_as_in_the_library(made: Text) -> None:
     note(repr(made))

@@ -1,0 +1,103 @@
+"""No model, and no damaged text, makes the kernels read past an end.
+
+To be run by `test_bounds`, with numba's bounds checking: without it a mistake ends the
+process, or goes unseen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from backends.base import ModelFileRejected
+from backends.trees import from_lightgbm, kernels
+from backends.trees.engine import Engine
+from backends.trees.ensemble import NotCovered
+from backends.trees.tables import Section, section
+from tests.backends.trees.effort import effort
+from tests.backends.trees.rows import SPECIAL
+from tests.backends.trees.texts import SHAPES, Text, model_texts
+
+# Trees in one word and in several, walked ones and one of a single leaf; categories.
+WHOLE = Text(
+    seed=11,
+    features=4,
+    classes=3,
+    objective="multiclass num_class:3",
+    shapes=sorted(SHAPES),
+    leaves=[3, 40, 300, 1, 32, 100, 260, 8, 33],
+    categorical=0.3,
+    words=3,
+    pool=40,
+)
+
+
+def engine_of(made: Text) -> Engine:
+    return Engine(from_lightgbm.read(made.build()))
+
+
+def score_all(engine: Engine) -> None:
+    """Both paths, with cells of all kinds."""
+    random = np.random.default_rng(1)
+    matrix = random.choice(SPECIAL, (130, engine.features))
+    matrix[:40] = random.normal(size=(40, engine.features))
+    for raw in (False, True):
+        engine.score(matrix, raw=raw)
+        engine.score(matrix[30:70], raw=raw)
+        engine.score(matrix[:1], raw=raw)
+
+
+@pytest.mark.parametrize(
+    ("table", "kernel"),
+    [
+        (Section.COLUMN_FEATURE, kernels.score_rows),
+        (Section.NODE_CONDITION, kernels.score_rows),
+        (Section.LEAF_SLOT, kernels.score_rows),
+        (Section.COLUMN_FEATURE, kernels.score_each),
+        (Section.ONE_WORD, kernels.score_each),
+        (Section.STEP_COLUMN, kernels.score_each),
+    ],
+)
+def test_bounds_are_checked(table: Section, kernel: Any) -> None:
+    image = engine_of(WHOLE)._image.copy()
+    section(image, table)[:] = 1000
+    with pytest.raises(IndexError):
+        kernel(image, np.zeros((3, 4)), 0, np.empty((3, 3)))
+
+
+@effort(80)
+@given(model_texts())
+def test_no_model_reads_past_an_end(made: Text) -> None:
+    note(repr(made))
+    score_all(engine_of(made))
+
+
+@pytest.mark.parametrize("leaves", [290, 20_000])
+def test_no_tree_of_categories_alone_reads_past_an_end(leaves: int) -> None:
+    score_all(engine_of(Text(seed=13, leaves=[leaves], categorical=1.0)))
+
+
+def test_no_tree_of_many_leaves_reads_past_an_end() -> None:
+    score_all(engine_of(Text(seed=14, leaves=[20_000, 16_384, 1, 5], categorical=0.1)))
+
+
+@effort(80)
+@given(st.data())
+def test_damaged_texts_are_refused_or_scored(data: st.DataObject) -> None:
+    made = Text(seed=5, leaves=[4, 9], categorical=0.4, features=2)
+    words = made.build().split(b" ")
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(words) - 1))
+        words[place] = data.draw(
+            st.sampled_from([b"", b"x", b"nan", b"1e9", b"0.5", words[place] * 2])
+            | st.integers(-5, 40).map(lambda number: b"%d" % number)
+        )
+    try:
+        engine = Engine(from_lightgbm.read(b" ".join(words)))
+    except (NotCovered, ModelFileRejected):
+        return
+    score_all(engine)
