@@ -186,14 +186,14 @@ def _parts(name: str, figures: dict[str, list[float]], *, judged: bool) -> list[
     }
     return [
         Part(
-            f"{model}, {_ROWS} rows, rows/s ÷ Booster.predict's",
+            f"{model}, {_ROWS} rows, rows/s ÷ LightGBM's",
             paired_ratio(figures["lightgbm"], figures["engine"]),
             ">=",
             MANY if judged else None,
             details=details,
         ),
         Part(
-            f"{model}, one row, time ÷ single-row fast call's",
+            f"{model}, one row, time ÷ LightGBM's",
             paired_ratio(figures["one_row"], figures["single_row_fast"]),
             "<=",
             ONE if judged else None,
