@@ -21,10 +21,12 @@ from app import machine
 from app.config import Config, InvalidConfig, environment_name, settings
 from app.errors import AppError
 from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
 from app.store.database import Database
 from app.store.errors import InvalidDatabaseUrl, SchemaTooNew, StoreUnavailable
 from app.store.store import Store
-from backends import FORMATS, bundle
+from backends import FORMATS, bundle, compiled
+from backends.trees import LAYOUT
 
 if TYPE_CHECKING:
     from app.store.records import Snapshot
@@ -36,6 +38,7 @@ _PACKAGES = (
     "sqlalchemy",
     "numpy",
     "pyarrow",
+    "numba",
     "lightgbm",
     "onnxruntime",
 )
@@ -98,6 +101,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield database
     if snapshot is not None:
         yield _bundles(config, snapshot)
+        yield _engines(config, snapshot)
         yield _memory(config, snapshot)
 
 
@@ -363,6 +367,30 @@ def _bundles(config: Config, snapshot: Snapshot) -> Finding:
             )
     checked = len(_models(snapshot))
     return Finding("bundles", {"models": checked}, problems)
+
+
+def _engines(config: Config, snapshot: Snapshot) -> Finding:
+    """What serves the deployed models, and the code that it takes."""
+    folder = config.kernels
+    facts: dict[str, Any] = {"kernels": str(folder)}
+    problems = []
+    if folder.exists():
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            text = f"compiled kernels cannot be kept in {folder}: starts are slow"
+            problems.append(Problem(text, "give its owner all rights on it"))
+        if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            text = f"others than the owner may write to {folder}: servers run its code"
+            problems.append(Problem(text, f"remove {folder}; it is made again"))
+    kept = CompiledModels(config.home, LAYOUT)
+    for model_id in sorted(_models(snapshot)):
+        format = snapshot.models[model_id].format
+        verdict = compiled.examine(kept.path(model_id), format)
+        facts[verdict.engine] = facts.get(verdict.engine, 0) + 1
+        if verdict.reason == "damaged":
+            text = f"model {model_id} is served by {verdict.engine}: it is damaged"
+            remedy = f"remove {kept.path(model_id)}, then start the server again"
+            problems.append(Problem(text, remedy))
+    return Finding("engines", facts, problems)
 
 
 def _models(snapshot: Snapshot) -> set[str]:

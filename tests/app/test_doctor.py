@@ -9,9 +9,11 @@ from app.config import environment_name, settings
 from app.doctor import Finding, examine
 from app.machine import Cores, Memory
 from app.store.bundles import Bundles
+from app.store.compiled import CompiledModels
 from app.store.store import Store
 from backends import FORMATS, bundle
 from backends.model import Feature, Model
+from backends.trees import LAYOUT
 
 Look = Callable[..., dict[str, Finding]]
 
@@ -229,3 +231,31 @@ def test_library_that_crashes_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
 def test_missing_openmp_names_the_package() -> None:
     reason = "OSError: libgomp.so.1: cannot open shared object file"
     assert "libgomp1" in doctor._remedy(reason)
+
+
+def test_engines_of_models_are_counted(look: Look, deployment_id: str) -> None:
+    facts = look()["engines"].facts
+    assert facts["lightgbm"] == 1
+
+
+def test_damaged_compiled_model_is_a_problem(
+    look: Look, deployment_id: str, store: Store, home: Path
+) -> None:
+    [model_id] = store.snapshot().models
+    folder = CompiledModels(home, LAYOUT).path(model_id)
+    folder.mkdir(parents=True)
+    (folder / "verdict.json").write_text("{")
+    [problem] = look()["engines"].problems
+    assert model_id in problem.text and str(folder) in problem.remedy
+
+
+def test_kernels_that_others_may_write_are_a_problem(
+    look: Look, deployment_id: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    folder.chmod(0o777)
+    [problem] = look(FORETELL_KERNELS=str(folder))["engines"].problems
+    assert "others than the owner" in problem.text
+    folder.chmod(0o700)
+    assert look(FORETELL_KERNELS=str(folder))["engines"].problems == []

@@ -307,6 +307,16 @@ def test_errors_of_nginx_are_json(front: Endpoint, what: str) -> None:
     assert isinstance(answer.message, str)
 
 
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics"])
+def test_metrics_stay_on_the_machine(
+    behind: Server, front: Endpoint, path: str
+) -> None:
+    answer = front.ask("GET", path)
+    assert answer.status == 404
+    assert answer.message == "The requested URL was not found on the server."
+    assert behind.ask("GET", "/metrics").status == 200
+
+
 def test_server_that_is_down_is_502(models: ServedModels, tmp_path: Path) -> None:
     config = Config(bind=f"unix:{tmp_path}/s")
     with fronting(models, tmp_path, config) as front:
