@@ -19,8 +19,8 @@ Longs = NDArray[np.int64]
 # Leaves in a word of a mask.
 _WORD = 32
 # Trees with more leaves are walked node by node: one row, and blocks of rows.
-MOST_MASKED_LEAVES = 128
-MOST_ROUTED_LEAVES = 16_384
+MOST_MASKED_LEAVES = 256
+MOST_ROUTED_LEAVES = 4096
 # Above this, category masks are not made: one row walks trees that split by category.
 MOST_CATEGORY_BYTES = 16 * 2**20
 # A row of stored prefixes stands for so many tests, or for more if that took too much.
@@ -44,7 +44,7 @@ def build(ensemble: Ensemble) -> Tables:
         **_routes(conditions, shape, routed, slots),
         **_one_row(conditions, tests, step),
         **_category_masks(conditions, tests),
-        **_steps(conditions, shape, ~(routed & masked)),
+        **_steps(ensemble, conditions, shape, ~(routed & masked)),
         Section.TREE_VALUE: ensemble.tree_leaf[:-1],
         Section.TREE_WORD: tests.tree_word,
         Section.WORD_VALUE: _word_values(ensemble, tests.tree_word),
@@ -92,22 +92,17 @@ def _routes(
     conditions: Conditions, shape: Shape, routed: NDArray[np.bool_], slots: int
 ) -> Tables:
     nodes = shape.order[routed[shape.tree[shape.order]]]
-    # The slots of children; a root, and a tree's only leaf, is in slot 0.
-    node_slot = np.zeros(len(shape.tree), np.int64)
-    leaf_slot = np.zeros(len(shape.leaf_tree), np.int64)
-    for side, children in ((1, shape.left), (2, shape.right)):
-        slot = 2 * shape.place + side
-        node_slot[children[children >= 0]] = slot[children >= 0]
-        leaf_slot[~children[children < 0]] = slot[children < 0]
     leaves = np.where(routed, shape.leaves, 0)
     tree_leaf = firsts(-(-leaves // LEAF_GROUP) * LEAF_GROUP)
     mine = np.flatnonzero(routed[shape.leaf_tree])
     listed = np.full(int(tree_leaf[-1]), slots)
-    listed[tree_leaf[shape.leaf_tree[mine]] + shape.position[mine]] = leaf_slot[mine]
+    listed[tree_leaf[shape.leaf_tree[mine]] + shape.position[mine]] = shape.leaf_slot[
+        mine
+    ]
     return {
         Section.TREE_NODE: firsts(np.where(routed, shape.leaves - 1, 0)),
         Section.NODE_CONDITION: conditions.condition[nodes],
-        Section.NODE_SLOT: node_slot[nodes],
+        Section.NODE_SLOT: shape.slot[nodes],
         Section.TREE_LEAF: tree_leaf,
         Section.LEAF_SLOT: listed,
     }
@@ -230,36 +225,36 @@ def _word_values(ensemble: Ensemble, tree_word: Ints) -> Longs:
 # ---- Trees that are walked
 
 
-def _steps(conditions: Conditions, shape: Shape, walked: NDArray[np.bool_]) -> Tables:
-    """Each walked tree: its nodes from the root down, then its leaves."""
-    nodes = np.where(walked, shape.leaves - 1, 0)
+def _steps(
+    ensemble: Ensemble,
+    conditions: Conditions,
+    shape: Shape,
+    walked: NDArray[np.bool_],
+) -> Tables:
     begin = firsts(np.where(walked, 2 * shape.leaves - 1, 0))
     node = np.flatnonzero(walked[shape.tree])
     leaf = np.flatnonzero(walked[shape.leaf_tree])
-    node_step = begin[shape.tree] + shape.place
-    leaf_step = (begin[:-1] + nodes)[shape.leaf_tree] + shape.position
-    at, size = node_step[node], int(begin[-1])
-    set_begin, bits = conditions.set_bits()
+    leaf_step = begin[shape.leaf_tree[leaf]] + shape.leaf_slot[leaf]
+    node_step = begin[shape.tree[node]] + shape.slot[node]
     is_categorical = conditions.is_categorical[node]
-    column = np.zeros(size, np.int64)
-    column[at] = conditions.column[node] ^ -is_categorical.astype(np.int64)
-    condition = np.zeros(size, np.int64)
-    condition[at] = conditions.condition[node]
-    categorical = node[is_categorical]
-    condition[node_step[categorical]] = set_begin[conditions.sets[categorical]]
-    child = np.repeat(np.arange(size), 2).reshape(size, 2)
-    for side, children in enumerate((shape.left[node], shape.right[node])):
-        is_node = children >= 0
-        child[at[is_node], side] = node_step[children[is_node]]
-        child[at[~is_node], side] = leaf_step[~children[~is_node]]
-    value = np.zeros(size, np.int64)
-    first = np.concatenate([[0], np.cumsum(shape.leaves)])
-    value[leaf_step[leaf]] = first[shape.leaf_tree[leaf]] + shape.position[leaf]
+    steps = np.zeros((int(begin[-1]), 4), np.int32)
+    steps[node_step, 0] = np.where(
+        is_categorical, ~conditions.column[node], conditions.column[node]
+    )
+    steps[node_step, 1] = begin[shape.tree[node]] + 2 * shape.place[node] + 1
+    steps[leaf_step, 1] = leaf_step
+    split = np.zeros((len(node), 2), np.int32)
+    split[~is_categorical] = (
+        ensemble.threshold[node[~is_categorical]].reshape(-1, 1).view(np.int32)
+    )
+    set_begin, bits = conditions.set_bits()
+    split[is_categorical, 0] = set_begin[conditions.sets[node[is_categorical]]]
+    steps[node_step, 2:] = split
+    value = np.zeros(len(steps), np.int64)
+    value[leaf_step] = ensemble.tree_leaf[shape.leaf_tree[leaf]] + shape.position[leaf]
     return {
-        Section.TREE_ROOT: np.where(walked, begin[:-1], -1),
-        Section.STEP_COLUMN: column,
-        Section.STEP_CONDITION: condition,
-        Section.STEP_CHILD: child,
+        Section.TREE_STEP: np.where(walked, begin[:-1], -1),
+        Section.STEP: steps,
         Section.STEP_VALUE: value,
         Section.SET_BITS: bits,
     }

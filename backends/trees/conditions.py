@@ -93,7 +93,7 @@ class Conditions:
         return {
             Section.COLUMN_FEATURE: self.feature,
             Section.COLUMN_MISSING: self.missing,
-            Section.COLUMN_AWAY: self.away,
+            Section.COLUMN_AWAY: np.append(self.away, 0),
             Section.COLUMN_FIRST: self.first,
             Section.THRESHOLD: self.threshold,
             Section.CATEGORY_FEATURE: self.category_feature,
@@ -117,10 +117,6 @@ class Conditions:
             begins.append(size)
             size += len(parts[-1])
         return np.array(begins, np.int64), np.concatenate(parts)
-
-    def away_counts(self) -> Longs:
-        """Of each column, how many of its thresholds a missing value is above."""
-        return np.where(self.away == 1, np.diff(self.first), 0)
 
     def ranges(self) -> list[tuple[int, int]]:
         """Of each column, where its thresholds begin and end."""

@@ -39,6 +39,9 @@ Floats = NDArray[np.float64]
 # Sets of the rows of a block: uint64 (sets, LANES), see `bits`.
 Sets = NDArray[np.uint64]
 
+# Walks that go on side by side.
+_ABREAST = 8
+
 _ALL = np.int32(-1)
 _ALL_ROWS = np.uint64(2**64 - 1)
 
@@ -102,7 +105,8 @@ def score_rows(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     trees = _ints(image, Section.TREE_SUM).size
     thresholds = _floats(image, Section.THRESHOLD).size
     sets = _ints(image, Section.SET_RIGHT).size
-    x = np.empty((columns, ROWS))
+    # Leaves of walked trees ask for a column, whether there is one or not.
+    x = np.empty((max(columns, 1), ROWS))
     away = np.empty((columns, LANES), np.uint64)
     codes = np.empty((categories, ROWS), np.int32)
     of_code = np.zeros((_ints(image, Section.CATEGORY_FIRST)[-1], LANES), np.uint64)
@@ -160,7 +164,7 @@ def _ask_numbers(image: Ints, x: Floats, away: Sets, right: Sets) -> None:
     """Which rows go right at each threshold."""
     first = _ints(image, Section.COLUMN_FIRST)
     threshold = _floats(image, Section.THRESHOLD)
-    for c in range(x.shape[0]):
+    for c in range(first.size - 1):
         for k in range(first[c], first[c + 1]):
             _within(right, k)
             above(x, c, threshold[k], away, right, k)
@@ -257,14 +261,6 @@ def _number_leaves(
 
 
 @_jit
-def _walk_rows(
-    image: Ints, tree: int, x: Floats, codes: Ints, place: NDArray[np.int32]
-) -> None:
-    for i in range(ROWS):
-        place[i] = _walk(image, tree, x[:, i], codes[:, i])
-
-
-@_jit
 def _add_leaves(image: Ints, tree: int, place: Ints, totals: Floats) -> None:
     numbers = _ints(image, Section.NUMBERS)
     value = _floats(image, Section.VALUE)
@@ -320,20 +316,22 @@ def _answer(image: Ints, sums: Floats, raw: int, answer: Floats) -> None:
 def score_each(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     """Score rows one by one; see `score_rows`."""
     numbers = _ints(image, Section.NUMBERS)
-    x = np.empty(_ints(image, Section.COLUMN_FEATURE).size)
+    x = np.zeros(max(_ints(image, Section.COLUMN_FEATURE).size, 1))
     codes = np.empty(_ints(image, Section.CATEGORY_FEATURE).size, np.int32)
     alive = np.empty(_ints(image, Section.TREE_WORD)[-1], np.int32)
+    place = np.empty(_ints(image, Section.TREE_SUM).size, np.int32)
     sums = np.empty(numbers[Number.SUMS])
     for i in range(matrix.shape[0]):
         alive[:] = _ALL
         _narrow_by_categories(image, matrix[i], codes, alive)
         _narrow_by_numbers(image, matrix[i], x, alive)
-        _sum_leaves(image, alive, x, codes, sums)
+        _walk_trees(image, x, codes, place)
+        _sum_leaves(image, alive, place, sums)
         _answer(image, sums, raw, out[i])
 
 
 @_jit
-def _sum_leaves(image: Ints, alive: Ints, x: Floats, codes: Ints, sums: Floats) -> None:
+def _sum_leaves(image: Ints, alive: Ints, place: Ints, sums: Floats) -> None:
     numbers = _ints(image, Section.NUMBERS)
     value = _floats(image, Section.VALUE)
     tree_word = _ints(image, Section.TREE_WORD)
@@ -346,12 +344,12 @@ def _sum_leaves(image: Ints, alive: Ints, x: Floats, codes: Ints, sums: Floats) 
         if w < tree_word[tree + 1]:
             while not alive[w]:
                 w += 1
-            place = word_value[w] + np.int64(lowest_bit(alive[w]))
+            leaf = word_value[w] + np.int64(lowest_bit(alive[w]))
         else:
-            place = np.int64(_walk(image, tree, x, codes))
+            leaf = np.int64(place[tree])
         for k in range(width):
             target = k if tree_sum[tree] < 0 else tree_sum[tree]
-            sums[target] += value[place * width + k]
+            sums[target] += value[leaf * width + k]
             if single:
                 sums[target] = np.float32(sums[target])
 
@@ -428,28 +426,81 @@ def _search(threshold: Floats, value: float) -> int:
 
 
 @_jit
-def _walk(image: Ints, tree: int, x: Floats, codes: Ints) -> int:
-    """The place in VALUE of a row's leaf. x, codes: of each column."""
-    child = _ints(image, Section.STEP_CHILD)
-    step = np.int64(_ints(image, Section.TREE_ROOT)[tree])
-    while child[2 * step] != step:
-        step = np.int64(child[2 * step + _turn(image, step, x, codes)])
-    return _ints(image, Section.STEP_VALUE)[step]
+def _walk_rows(
+    image: Ints, tree: int, x: Floats, codes: Ints, place: NDArray[np.int32]
+) -> None:
+    """The place in VALUE of each row's leaf. x: (columns, ROWS), as codes."""
+    first = _ints(image, Section.TREE_STEP)[tree]
+    value = _ints(image, Section.STEP_VALUE)
+    at = np.empty(_ABREAST, np.int32)
+    row = np.empty(_ABREAST, np.int32)
+    for start in range(0, ROWS, _ABREAST):
+        for j in range(_ABREAST):
+            at[j] = first
+            row[j] = start + j
+        _walk(image, at, x.reshape(-1), codes.reshape(-1), ROWS, row)
+        for j in range(_ABREAST):
+            place[start + j] = value[at[j]]
 
 
 @_jit
-def _turn(image: Ints, step: int, x: Floats, codes: Ints) -> int:
-    """1 if a row goes right."""
-    column = _ints(image, Section.STEP_COLUMN)[step]
-    condition = _ints(image, Section.STEP_CONDITION)[step]
-    if column < 0:
-        code = codes[~column]
-        bits = _ints(image, Section.SET_BITS)[condition + (code >> 5)]
-        return 1 - ((bits >> (code & 31)) & 1)
-    value = x[column]
-    if np.isnan(value):
-        return np.int64(_ints(image, Section.COLUMN_AWAY)[column])
-    return np.int64(value > _floats(image, Section.THRESHOLD)[condition])
+def _walk_trees(image: Ints, x: Floats, codes: Ints, place: NDArray[np.int32]) -> None:
+    """The place in VALUE of one row's leaf in each tree that masks do not cover."""
+    tree_word = _ints(image, Section.TREE_WORD)
+    tree_step = _ints(image, Section.TREE_STEP)
+    value = _ints(image, Section.STEP_VALUE)
+    at = np.empty(_ABREAST, np.int32)
+    tree = np.empty(_ABREAST, np.int32)
+    row = np.zeros(_ABREAST, np.int32)
+    filled = 0
+    for t in range(tree_step.size):
+        if tree_word[t] == tree_word[t + 1]:
+            at[filled], tree[filled] = tree_step[t], t
+            filled += 1
+        if filled == _ABREAST or (filled and t == tree_step.size - 1):
+            _walk(image, at[:filled], x, codes, 1, row)
+            for j in range(filled):
+                place[tree[j]] = value[at[j]]
+            filled = 0
+
+
+@_jit
+def _walk(
+    image: Ints,
+    at: NDArray[np.int32],
+    x: Floats,
+    codes: Ints,
+    stride: int,
+    row: Ints,
+) -> None:
+    """Lead several from their steps to their leaves' at once: one waits for memory
+    while another goes on.
+
+    at: steps, replaced. x, codes: cells of column c at c * stride + row[j].
+    """
+    steps = _ints(image, Section.STEP)
+    thresholds = _floats(image, Section.STEP)
+    away = _ints(image, Section.COLUMN_AWAY)
+    bits = _ints(image, Section.SET_BITS)
+    moved = True
+    while moved:
+        moved = False
+        for j in range(at.size):
+            step = np.int64(at[j])
+            column, child = np.int64(steps[4 * step]), np.int64(steps[4 * step + 1])
+            is_node = child != step
+            if column >= 0:
+                value = x[column * stride + row[j]]
+                right = (value > thresholds[2 * step + 1]) | (
+                    (value != value) & (away[column] == 1)
+                )
+            else:
+                code = codes[~column * stride + row[j]]
+                word = bits[steps[4 * step + 2] + (code >> 5)]
+                right = ((word >> (code & 31)) & 1) == 0
+            # A leaf asks as a node would, but stays: a branch would be guessed wrong.
+            at[j] = child + np.int64(right & is_node)
+            moved |= is_node
 
 
 # ---- Made ready

@@ -17,6 +17,8 @@ class Shape:
     left, right: int (nodes,): children counted over all trees, a leaf as ~leaf.
     order: int (nodes,): the nodes, tree by tree, each tree's from the root downwards.
     place: int (nodes,): of each node its place in that order, within its tree.
+    slot, leaf_slot: int (nodes,), (leaves,): a root's slot is 0, those of the children
+        of the node in place k are 2 * k + 1 and 2 * k + 2.
     start, stop: int (nodes,): positions of the leaves below the left child.
     position: int (leaves,): from left to right, within the tree.
     """
@@ -35,6 +37,12 @@ class Shape:
         self.place[self.order] = (
             np.arange(len(self.tree)) - ensemble.tree_node[self.tree[self.order]]
         )
+        self.slot = np.zeros(len(self.tree), np.int64)
+        self.leaf_slot = np.zeros(len(self.leaf_tree), np.int64)
+        for side, children in ((1, self.left), (2, self.right)):
+            slot, is_node = 2 * self.place + side, children >= 0
+            self.slot[children[is_node]] = slot[is_node]
+            self.leaf_slot[~children[~is_node]] = slot[~is_node]
         self._below = np.ones(len(self.tree) + 1, np.int64)
         for level in reversed(levels):
             self._below[level] = self.below(self.left[level]) + self.below(

@@ -44,8 +44,9 @@ class Section(IntEnum):
     numeric splits; a category column is a feature that is split by category. Conditions
     are numbered: all thresholds, column by column, then all sets.
 
-    COLUMN_FEATURE, COLUMN_MISSING: of each column. COLUMN_AWAY: 1 where a missing value
-        goes right.
+    COLUMN_FEATURE, COLUMN_MISSING: of each column.
+    COLUMN_AWAY: of each column, 1 where a missing value goes right; and one more, for
+        leaves that ask where there is no column.
     COLUMN_FIRST: (columns + 1,) begin in THRESHOLD: float64, ascending in a column.
     CATEGORY_FEATURE, CATEGORY_SIZE: of each category column the feature and the number
         of codes that are told apart; all others are the code of that number.
@@ -75,11 +76,12 @@ class Section(IntEnum):
 
     Trees that are walked.
 
-    TREE_ROOT: of each tree its first step; -1: it is not walked.
-    STEP_COLUMN: numeric column, or ~category column.
-    STEP_CONDITION: the threshold's place, or where in SET_BITS the codes that go left
-        are marked.
-    STEP_CHILD: (steps, 2) left and right; a leaf leads to itself.
+    TREE_STEP: of each tree its first step; -1: it is not walked. A tree's steps are its
+        nodes and leaves by slot.
+    STEP: (steps, 4) of a node: its column, or ~category column; its left child's step,
+        which the right one follows; then two words with the threshold, float64, or in
+        the first where in SET_BITS the codes that go left are marked. A leaf is its own
+        child and goes by column 0.
     STEP_VALUE: of a leaf its place in VALUE; 0 of a node.
 
     Leaves.
@@ -117,17 +119,15 @@ class Section(IntEnum):
     PREFIX = 24
     CATEGORY_ROW = 25
     CATEGORY_MASK = 26
-    TREE_ROOT = 27
-    STEP_COLUMN = 28
-    STEP_CONDITION = 29
-    STEP_CHILD = 30
-    STEP_VALUE = 31
-    SET_BITS = 32
-    VALUE = 33
-    TREE_SUM = 34
-    BASE = 35
-    NUMBERS = 36
-    SCALES = 37
+    TREE_STEP = 27
+    STEP = 28
+    STEP_VALUE = 29
+    SET_BITS = 30
+    VALUE = 31
+    TREE_SUM = 32
+    BASE = 33
+    NUMBERS = 34
+    SCALES = 35
 
 
 FLOAT_SECTIONS = (Section.THRESHOLD, Section.VALUE, Section.BASE, Section.SCALES)

@@ -59,7 +59,7 @@ def score_all(engine: Engine) -> None:
         (Section.LEAF_SLOT, kernels.score_rows),
         (Section.COLUMN_FEATURE, kernels.score_each),
         (Section.ONE_WORD, kernels.score_each),
-        (Section.STEP_COLUMN, kernels.score_each),
+        (Section.STEP, kernels.score_each),
     ],
 )
 def test_bounds_are_checked(table: Section, kernel: Any) -> None:
