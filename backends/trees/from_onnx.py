@@ -40,7 +40,6 @@ _DTYPES = {
 _KINDS = {
     "float32": np.float32,
     "int64": np.float32,
-    "int32": np.float32,
     "float64": np.float64,
 }
 
@@ -270,6 +269,9 @@ def _inputs(graph: _Graph, model: Model) -> dict[str, _Tensor]:
         dtype = _DTYPES.get(declared.elem_type, "")
         if dtype in ("", "string"):
             raise NotCovered(f"the graph takes {'texts' if dtype else 'other types'}")
+        if dtype in ("int32", "bool"):
+            # Rows that such an input cannot hold are refused where the graph is run.
+            raise NotCovered(f"the graph takes {dtype} numbers")
         if len(sizes) not in (1, 2):
             raise NotCovered("the graph takes inputs that are no tables")
         width = 1 if len(sizes) == 1 else sizes[1]
@@ -326,13 +328,11 @@ def _cast(tensor: _Tensor, dtype: str) -> _Tensor | None:
     Integers are sent to the graph only as far as float64 holds them.
     """
     wider = {
-        "bool": ("int32", "int64", "float32", "float64"),
-        "int32": ("int64", "float32", "float64"),
         "int64": ("float32", "float64"),
         "float32": ("float64",),
         "float64": ("float32",),
     }
-    if dtype == tensor.dtype or dtype in wider[tensor.dtype]:
+    if dtype == tensor.dtype or dtype in wider.get(tensor.dtype, ()):
         rounded = tensor.rounded or dtype == "float32"
         return replace(tensor, dtype=dtype, rounded=rounded)
     return None
