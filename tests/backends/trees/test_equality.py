@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, note
 from numpy.typing import NDArray
 
-from backends.trees import from_lightgbm
+from backends.trees import build, from_lightgbm
 from backends.trees.engine import Engine
 from tests.backends.trees import models, reference
 from tests.backends.trees.effort import effort, times_effort
@@ -149,7 +149,14 @@ def test_trees_of_any_shape(shape: str, leaves: int, categorical: float) -> None
     check_made_up(made, rows=130, single=20)
 
 
-@pytest.mark.parametrize("leaves", [16_384, 16_385, 70_000])
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        *(build.MOST_MASKED_LEAVES, build.MOST_MASKED_LEAVES + 1),
+        *(build.MOST_ROUTED_LEAVES, build.MOST_ROUTED_LEAVES + 1),
+        70_000,
+    ],
+)
 def test_trees_of_many_leaves(leaves: int) -> None:
     made = Text(seed=1, leaves=[leaves], pool=30_000, categorical=0.01)
     check_made_up(made, rows=200, single=50)
