@@ -20,7 +20,7 @@ Longs = NDArray[np.int64]
 _WORD = 32
 # Trees with more leaves are walked node by node: one row, and blocks of rows.
 MOST_MASKED_LEAVES = 256
-MOST_ROUTED_LEAVES = 4096
+MOST_ROUTED_LEAVES = 4096  # at least MOST_MASKED_LEAVES
 # Above this, category masks are not made: one row walks trees that split by category.
 MOST_CATEGORY_BYTES = 16 * 2**20
 # A row of stored prefixes stands for so many tests, or for more if that took too much.
@@ -32,9 +32,9 @@ _ALL = np.int32(-1)
 
 def build(ensemble: Ensemble) -> Tables:
     """Make all tables. Raises NotCovered for a model beyond what int32 can count."""
-    conditions = Conditions(ensemble)
     shape = Shape(ensemble)
     routed = shape.leaves <= MOST_ROUTED_LEAVES
+    conditions = Conditions(ensemble, routed[shape.tree])
     masked = _masked(conditions, shape)
     tests = _Tests(conditions, shape, masked)
     slots = _slots(shape, routed)

@@ -1,4 +1,4 @@
-"""What the nodes of an ensemble ask of a row, each question once."""
+"""What nodes of an ensemble ask of a row, each question once."""
 
 from __future__ import annotations
 
@@ -14,48 +14,56 @@ Longs = NDArray[np.int64]
 
 
 class Conditions:
-    """The different splits of all trees; see the conditions of `Section`.
+    """The different splits of some nodes; see the conditions of `Section`.
 
     is_categorical: bool (nodes,).
-    column: int (nodes,): the column, or the category column.
-    condition: int (nodes,).
+    column: int (nodes,): the column, or the category column, of every node.
+    condition: int (nodes,), of the nodes that were asked for.
     rank: int (nodes,): position of a numeric split's threshold among its column's.
     first: int32 (columns + 1,): begin of each column's thresholds.
-    codes: of each set, the codes that go left, ascending.
-    sets: int (nodes,): of a categorical split its set.
+    codes: of each set, the codes that go left, ascending; those asked for first.
+    sets: int (nodes,): of every categorical split its set.
     category_size: int (category columns,). category_first: their codes' begin.
     """
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(self, ensemble: Ensemble, asked: NDArray[np.bool_]) -> None:
+        """asked: bool (nodes,): nodes that need their condition's number."""
         self.is_categorical = ensemble.category_set >= 0
         nodes = len(self.is_categorical)
         self.column = np.zeros(nodes, np.int64)
         self.condition = np.zeros(nodes, np.int64)
         self.rank = np.zeros(nodes, np.int64)
         self.sets = np.zeros(nodes, np.int64)
-        self._take_numbers(ensemble, np.flatnonzero(~self.is_categorical))
-        self._take_categories(ensemble, np.flatnonzero(self.is_categorical))
+        self._take_columns(ensemble, np.flatnonzero(~self.is_categorical))
+        self._take_thresholds(ensemble, np.flatnonzero(~self.is_categorical & asked))
+        self._take_categories(ensemble, np.flatnonzero(self.is_categorical), asked)
 
-    def _take_numbers(self, ensemble: Ensemble, nodes: Longs) -> None:
+    def _take_columns(self, ensemble: Ensemble, nodes: Longs) -> None:
         missing = ensemble.missing[nodes].astype(np.int64)
         # What is never missing goes nowhere by default.
         away = ~ensemble.default_left[nodes] & (missing != MISSING_NONE)
-        keys, column = np.unique(
+        keys, self.column[nodes] = np.unique(
             (ensemble.feature[nodes].astype(np.int64) * 4 + missing) * 2 + away,
             return_inverse=True,
         )
         self.feature, self.missing, self.away = keys // 8, keys // 2 % 4, keys % 2
+
+    def _take_thresholds(self, ensemble: Ensemble, nodes: Longs) -> None:
+        column = self.column[nodes]
         order = np.lexsort((ensemble.threshold[nodes], column))
         values, columns = ensemble.threshold[nodes][order], column[order]
         fresh = np.ones(len(order), bool)
         fresh[1:] = (values[1:] != values[:-1]) | (columns[1:] != columns[:-1])
         self.threshold = values[fresh]
-        self.first = firsts(np.bincount(columns[fresh], minlength=len(keys)))
-        self.column[nodes] = column
+        self.first = firsts(np.bincount(columns[fresh], minlength=len(self.feature)))
         self.condition[nodes[order]] = np.cumsum(fresh) - 1
         self.rank[nodes] = self.condition[nodes] - self.first[column]
 
-    def _take_categories(self, ensemble: Ensemble, nodes: Longs) -> None:
+    def _take_categories(
+        self, ensemble: Ensemble, nodes: Longs, asked: NDArray[np.bool_]
+    ) -> None:
+        # Those that were asked for first, so that their sets are.
+        nodes = nodes[np.argsort(~asked[nodes], kind="stable")]
         of = [_codes(ensemble, each) for each in ensemble.category_set[nodes].tolist()]
         self.category_feature, self.column[nodes] = np.unique(
             ensemble.feature[nodes], return_inverse=True
@@ -76,13 +84,14 @@ class Conditions:
                 self._set_column.append(key[0])
             self.sets[node] = numbers[key]
         self.condition[nodes] = len(self.threshold) + self.sets[nodes]
-
-    def __len__(self) -> int:
-        return len(self.threshold) + len(self.codes)
+        self._asked_sets = int(self.sets[nodes[asked[nodes]]].max(initial=-1)) + 1
 
     def tables(self) -> Tables:
         listed, right = [np.empty(0, np.int64)], []
-        for column, codes in zip(self._set_column, self.codes, strict=True):
+        asked = slice(self._asked_sets)
+        for column, codes in zip(
+            self._set_column[asked], self.codes[asked], strict=True
+        ):
             size = int(self.category_size[column])
             # The shorter list is quicker to go through.
             goes_right = 2 * len(codes) > size

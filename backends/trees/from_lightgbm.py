@@ -72,10 +72,17 @@ def _column(
     trees: Sequence[Mapping[str, str]], key: str, counts: Sequence[int], dtype: Any
 ) -> NDArray[Any]:
     """One key of all trees, end to end. Raises NotCovered if a tree has too few."""
-    each = [np.array(tree.get(key, "").split(), dtype) for tree in trees]
+    each = [_numbers(tree.get(key, ""), dtype) for tree in trees]
     if [len(part) for part in each] != list(counts):
         raise NotCovered(f"trees without {key}")
     return np.concatenate(each)
+
+
+def _numbers(text: str, dtype: Any) -> NDArray[Any]:
+    try:
+        return np.array(text.split(), dtype)
+    except (ValueError, OverflowError) as error:
+        raise NotCovered(f"numbers beyond their range ({error})") from error
 
 
 def _firsts(counts: Sequence[int]) -> NDArray[np.int32]:
@@ -92,9 +99,9 @@ def _sets(
     begins, bits, counts = [], [], []
     words = 0
     for tree in trees:
-        bounds = np.array(tree.get("cat_boundaries", "0").split(), np.int64)
+        bounds = _numbers(tree.get("cat_boundaries", "0"), np.int64)
         begins.append(bounds[:-1] + words)
-        bits.append(np.array(tree.get("cat_threshold", "").split(), np.uint32))
+        bits.append(_numbers(tree.get("cat_threshold", ""), np.uint32))
         counts.append(len(bounds) - 1)
         words += len(bits[-1])
     # A categorical split's threshold is the position of its set in its tree.

@@ -415,6 +415,8 @@ def _narrow_by_numbers(
 def _search(threshold: Floats, value: float) -> int:
     """How many thresholds lie below a value, without a branch to be guessed."""
     low, length = 0, threshold.size
+    if length == 0:
+        return 0
     while length > 1:
         half = length >> 1
         low += half * np.int64(threshold[low + half - 1] < value)
