@@ -27,6 +27,7 @@ from tests.specimens import (
 
 # Kernels are compiled once, for this run and the next ones: it takes 20 s.
 KERNELS = Path(__file__).parents[1] / "build" / "kernels"
+_SETTLE = Config.__post_init__
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,15 +44,20 @@ def kernels() -> Iterator[Path]:
         prepare_kernels(KERNELS)
         fcntl.flock(lock, fcntl.LOCK_UN)
         patch.setenv(environment_name("kernels"), str(KERNELS))
-        settle = Config.__post_init__
 
         def with_kernels(config: Config) -> None:
             if not config.kernels:
                 object.__setattr__(config, "kernels", KERNELS)
-            settle(config)
+            _SETTLE(config)
 
         patch.setattr(Config, "__post_init__", with_kernels)
         yield KERNELS
+
+
+@pytest.fixture
+def own_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are as outside of a test run."""
+    monkeypatch.setattr(Config, "__post_init__", _SETTLE)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_home_is_made_absolute():
     assert Config(home=Path("somewhere")).home.is_absolute()
 
 
-def test_kernels_lie_in_the_state_folder_unless_said_otherwise(tmp_path):
+def test_kernels_lie_in_the_state_folder_unless_said_otherwise(own_kernels, tmp_path):
     environ = {"FORETELL_HOME": str(tmp_path), "FORETELL_KERNELS": ""}
     assert Config.from_environment(environ).kernels == tmp_path / "kernels"
     environ["FORETELL_KERNELS"] = "/var/cache/foretell"

@@ -31,6 +31,8 @@ from tests.server.served_models import (
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
+# Kernels may have to be compiled before a server listens.
+START_SECONDS = 120.0
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
@@ -314,7 +316,7 @@ def running(
         )
     server = Server(models, process=process, home=home)
     try:
-        wait_for(lambda: _is_listening(server, start))
+        wait_for(lambda: _is_listening(server, start), START_SECONDS)
         if ready:
             server.wait_until_ready(settings["workers"])
         yield server

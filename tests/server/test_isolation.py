@@ -13,11 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.store.compiled import CompiledModels
+from backends.compiled import Verdict
+from backends.compiled import write as write_verdict
+from backends.trees import LAYOUT
 from tests.server.processes import Server, running
 from tests.server.served_models import (
     BIN,
     FIRST,
     GRAPH,
+    SECOND,
     ServedModels,
     frame,
     padded_body,
@@ -60,14 +65,13 @@ def test_master_has_one_thread(used: Server) -> None:
     assert [name for name in names if name != "jemalloc_bg_thd"] == ["gunicorn"]
 
 
-@pytest.mark.parametrize("library", ["lib_lightgbm", "onnxruntime"])
-def test_workers_have_the_model_libraries(used: Server, library: str) -> None:
+def test_workers_have_the_library_of_the_graph(used: Server) -> None:
     # Else the tests beside this one would say nothing.
-    assert all(is_mapped(worker.pid, library) for worker in used.workers())
+    assert all(is_mapped(worker.pid, "onnxruntime") for worker in used.workers())
 
 
 @pytest.mark.parametrize(
-    "package", ["pandas", "onnx", "shap", "sklearn", "scipy", "numba", "alembic"]
+    "package", ["pandas", "onnx", "shap", "sklearn", "lightgbm", "alembic"]
 )
 def test_workers_have_no_library_that_serving_does_not_need(
     used: Server, package: str
@@ -120,7 +124,7 @@ def test_graph_is_served_without_telemetry(
     assert not (tmp_path / ".cache").exists()
     assert not list(server.home.rglob("*deviceid*"))
     assert {file.name for file in server.home.iterdir()} <= {
-        *("access.log", "error.log", "bundles"),
+        *("access.log", "error.log", "bundles", "compiled"),
         *("foretell.db", "foretell.db-shm", "foretell.db-wal"),
     }
 
@@ -156,8 +160,22 @@ def _counts(snmp: str) -> dict[str, int]:
 
 
 @pytest.fixture
-def sync(start: Start) -> Iterator[Server]:
-    yield start(workers=1, arguments=("--worker-class", "sync"))
+def library_home(models: ServedModels, tmp_path: Path) -> Path:
+    """A state folder whose first model is LightGBM's own to serve."""
+    home = tmp_path / "home"
+    models.copy_to(home)
+    folder = CompiledModels(home, LAYOUT).path(models.ids[FIRST])
+    for file in folder.iterdir():
+        file.unlink()
+    write_verdict(folder, Verdict("lightgbm", "failed", "for this test"))
+    return home
+
+
+@pytest.fixture
+def sync(models: ServedModels, library_home: Path) -> Iterator[Server]:
+    arguments = ("--worker-class", "sync")
+    with running(models, library_home, workers=1, arguments=arguments) as server:
+        yield server
 
 
 def test_models_answer_on_the_main_thread_too(
@@ -166,17 +184,19 @@ def test_models_answer_on_the_main_thread_too(
     """LightGBM's OpenMP hangs there if it was loaded before the fork."""
     rows = frame(30, 2)
     assert sync.predict(FIRST, rows).positives == models.probabilities(FIRST, rows)
+    assert sync.predict(SECOND, rows).positives == models.probabilities(SECOND, rows)
     assert sync.predict(GRAPH, rows).status == 200
     assert len(sync.predict(FIRST, frame(60_000, 1)).positives) == 60_000
     assert sync.predict(FIRST, padded_body(2_000_000)).status == 200
 
 
 def test_many_threads_are_allowed_by_the_environment_and_not_used(
-    models: ServedModels, tmp_path: Path
+    models: ServedModels, library_home: Path
 ) -> None:
     environ = {"OMP_NUM_THREADS": "16", "OPENBLAS_NUM_THREADS": "16"}
-    with running(models, tmp_path / "home", workers=1, environ=environ) as server:
+    with running(models, library_home, workers=1, environ=environ) as server:
         assert server.predict(FIRST, frame(60_000, 1)).status == 200
         (worker,) = server.workers()
+        assert is_mapped(worker.pid, "lib_lightgbm")
         # The main thread, the store's, the scoring threads, a few of the pool.
         assert worker.num_threads() < 16
