@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+# More than there are kernels.
+_ATTEMPTS = 4
+
+log = logging.getLogger(__name__)
 
 
 def prepare_kernels(folder: str | Path) -> None:
@@ -13,4 +19,10 @@ def prepare_kernels(folder: str | Path) -> None:
     # numba takes 0.3 s to import: not before it is needed.
     from backends.trees import kernels
 
-    kernels.prepare(Path(folder))
+    for _ in range(_ATTEMPTS):
+        try:
+            kernels.prepare(Path(folder))
+            return
+        except OSError as error:
+            # A full disk: the kernel is compiled, only not kept, and the next is due.
+            log.warning("compiled kernels cannot be kept: %s", error)
