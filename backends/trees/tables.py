@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.trees import LAYOUT
 from backends.trees.ensemble import NotCovered
 
 Ints = NDArray[np.int32]
@@ -159,6 +160,9 @@ class Scale(IntEnum):
     PARAMETER = 2
 
 
+# Tables of another form have another digest.
+_FORM = repr((LAYOUT, [*Section], [*Number], [*Scale])).encode()
+
 Tables = dict[Section, NDArray[Any]]
 
 
@@ -190,7 +194,8 @@ def _aligned(word: int) -> int:
 
 
 def _digest(whole: Ints) -> Ints:
-    digest = hashlib.sha256(whole[DIGEST_WORDS:].data)
+    digest = hashlib.sha256(_FORM)
+    digest.update(whole[DIGEST_WORDS:].data)
     return np.frombuffer(digest.digest(), np.int32)
 
 

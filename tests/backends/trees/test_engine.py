@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backends.trees import from_lightgbm, kernels
+from backends.trees import from_lightgbm, kernels, tables
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
 from tests.backends.trees import models
@@ -227,6 +227,16 @@ def test_tables_with_another_bit_raise(written: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"a text", b"PK\x03\x04", b"\0" * 4096])
 def test_other_files_raise(content: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(ValueError, match="tables"):
+        Engine.open(tmp_path)
+
+
+def test_tables_of_another_form_raise(
+    written: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_bytes(written)
+    Engine.open(tmp_path)
+    monkeypatch.setattr(tables, "_FORM", b"another")
     with pytest.raises(ValueError, match="tables"):
         Engine.open(tmp_path)
 
