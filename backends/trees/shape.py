@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.trees.ensemble import Ensemble, Ints
+from backends.trees.ensemble import Ensemble, Ints, NotCovered
 
 Longs = NDArray[np.int64]
 
@@ -21,6 +21,8 @@ class Shape:
         of the node in place k are 2 * k + 1 and 2 * k + 2.
     start, stop: int (nodes,): positions of the leaves below the left child.
     position: int (leaves,): from left to right, within the tree.
+
+    Raises NotCovered if a root does not lead to all nodes of its tree.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -32,6 +34,8 @@ class Shape:
         self.right = self._children(ensemble, ensemble.right)
         levels = self._levels(ensemble.tree_node[:-1][nodes > 0].astype(np.int64))
         downwards = np.concatenate([*levels, np.empty(0, np.int64)])
+        if len(downwards) != len(self.tree):
+            raise NotCovered("nodes that no row reaches")
         self.order = downwards[np.argsort(self.tree[downwards], kind="stable")]
         self.place = np.empty(len(self.tree), np.int64)
         self.place[self.order] = (
