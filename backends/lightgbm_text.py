@@ -115,7 +115,7 @@ def read(text: bytes) -> LightGBMFile:
         for tree in trees:
             _check_tree(tree, len(file.feature_names))
         return file
-    except (KeyError, ValueError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         if isinstance(error, ModelFileRejected):
             raise
         raise _damaged(f"it cannot be read ({error!r})") from error

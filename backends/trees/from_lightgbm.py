@@ -34,6 +34,9 @@ def read(text: bytes) -> Ensemble:
         raise NotCovered("linear trees")
     _, texts, _ = parts(text)
     trees = [keys_of(each) for each in texts]
+    # The library takes any number but 0 for yes.
+    if any(tree.get("is_linear", "0") != "0" for tree in trees):
+        raise NotCovered("linear trees")
     leaves = [int(each["num_leaves"]) for each in trees]
     nodes = [count - 1 for count in leaves]
     kind = _column(trees, "decision_type", nodes, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backends.base import ModelFileRejected
 from backends.trees import from_lightgbm, kernels, tables
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
@@ -273,6 +275,21 @@ def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
 def test_linear_trees_are_not_covered() -> None:
     with pytest.raises(NotCovered, match="linear"):
         from_lightgbm.read(models.train(models.LINEAR).text)
+
+
+def test_any_sign_of_linear_trees_counts() -> None:
+    text = SMALL.build().replace(b"is_linear=0\n", b"is_linear=2\n")
+    with pytest.raises(NotCovered, match="linear"):
+        from_lightgbm.read(text)
+
+
+def test_splits_of_different_number_are_refused() -> None:
+    text = SMALL.build().replace(b"decision_type=", b"decision_type=2 ", 1)
+    sizes = re.search(rb"tree_sizes=(\d+)", text)
+    assert sizes
+    longer = b"tree_sizes=%d" % (int(sizes[1]) + 2)
+    with pytest.raises(ModelFileRejected):
+        from_lightgbm.read(text.replace(sizes[0], longer))
 
 
 @pytest.mark.parametrize("objective", ["lambdarank", "made_up", "l2"])
