@@ -29,7 +29,7 @@ logging.basicConfig(
 )
 
 from app.config import Config  # noqa: E402  (the variables above come first)
-from app.kernels import prepare_kernels  # noqa: E402
+from backends.trees.kernel_cache import prepare  # noqa: E402
 
 foretell = Config.from_environment()
 
@@ -75,7 +75,7 @@ def on_starting(server: Any) -> None:
     """
     services = server.app.wsgi().extensions["foretell"]
     services.store.migrate()
-    prepare_kernels(foretell.kernels)
+    prepare(foretell.kernels)
     services.compile_missing()
     services.close()
 

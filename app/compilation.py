@@ -102,7 +102,7 @@ def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verd
             memory=config.model_memory,
             # Arrays were in memory before they are in a file.
             file_bytes=config.model_memory,
-            prepare=("app.kernels:prepare_kernels", str(config.kernels)),
+            prepare=("backends.trees.kernel_cache:prepare", str(config.kernels)),
         )
     except ModelFileRejected as error:
         reason, detail = "failed", str(error)

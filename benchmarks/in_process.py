@@ -12,12 +12,12 @@ from app.bulk import BulkPool
 from app.config import Config
 from app.decode import Chunk, read_rows
 from app.encode import Answer, CsvWriter, JsonWriter
-from app.kernels import prepare_kernels
 from app.model_cache import ServedModel, load_served
 from app.scoring import Predictions, Rules, score
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from backends.trees import LAYOUT
+from backends.trees.kernel_cache import prepare
 
 Writer = JsonWriter | CsvWriter
 
@@ -33,7 +33,7 @@ def load(home: Path, kernels: Path, model_id: str) -> ServedModel:
 
     home, kernels: folders of the state and of the engine's compiled code.
     """
-    prepare_kernels(kernels)
+    prepare(kernels)
     compiled = CompiledModels(home, LAYOUT)
     return load_served(Bundles(home).path(model_id), compiled.path(model_id))
 

@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse
 
 from app.config import Config, environment_name
 from app.factory import create_app
-from app.kernels import prepare_kernels
 from app.services import Services
 from app.store.records import DeploymentSettings
+from backends.trees.kernel_cache import prepare
 from tests.specimens import (
     Specimen,
     compile_specimen,
@@ -41,7 +41,7 @@ def kernels() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, open(KERNELS / "lock", "w") as lock:
         # Of the processes of a parallel run one compiles, and the others wait for it.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        prepare_kernels(KERNELS)
+        prepare(KERNELS)
         fcntl.flock(lock, fcntl.LOCK_UN)
         patch.setenv(environment_name("kernels"), str(KERNELS))
 

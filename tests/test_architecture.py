@@ -263,8 +263,8 @@ def test_modules_say_what_they_are():
 SERVING = """
 import sys, wsgi
 from app.config import Config
-from app.kernels import prepare_kernels
-prepare_kernels(Config.from_environment().kernels)
+from backends.trees.kernel_cache import prepare
+prepare(Config.from_environment().kernels)
 KIND = "application/json"
 wsgi.application.extensions["foretell"].refresh()
 client = wsgi.application.test_client()

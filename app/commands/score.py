@@ -93,12 +93,12 @@ def score(
     with _found(model, config) as (folder, settings, threshold, compiled):
         # Imported after pyarrow has been told that there is no pandas.
         from app.answering import Answering
-        from app.kernels import prepare_kernels
         from app.model_cache import load_served
         from app.offline import score_file
+        from backends.trees.kernel_cache import prepare
 
         if compiled is not None:
-            prepare_kernels(config.kernels)
+            prepare(config.kernels)
         served = load_served(folder, compiled)
         answering = Answering(
             served,

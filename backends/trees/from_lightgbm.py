@@ -119,10 +119,9 @@ def _sets(
 
 def _transform(file: LightGBMFile) -> Transform:
     """What the objective makes of the sums; none without an objective of its own."""
-    name, _, rest = file.objective.partition(" ")
-    options = dict(word.partition(":")[::2] for word in rest.split())
+    name, *words = file.objective.split() or [""]
     if name in _SIGMOIDS:
-        return Transform("sigmoid", float(options["sigmoid"]))
+        return Transform("sigmoid", _sigmoid(file.objective, words))
     if name == "multiclass":
         return Transform("softmax")
     if name in _EXPONENTIALS:
@@ -131,8 +130,19 @@ def _transform(file: LightGBMFile) -> Transform:
         return Transform("sigmoid", 1.0)
     if name == "cross_entropy_lambda":
         return Transform("log1p_exp")
-    if "sqrt" not in options:
+    if "sqrt" not in words:
         return Transform("identity")
     if name not in _ROOTED:
         raise NotCovered(f"the objective {file.objective!r}")
     return Transform("signed_square")
+
+
+def _sigmoid(objective: str, words: Sequence[str]) -> float:
+    options = dict(word.partition(":")[::2] for word in words)
+    try:
+        parameter = float(options["sigmoid"])
+    except (KeyError, ValueError):
+        parameter = 0.0
+    if not 0.0 < parameter < np.inf:
+        raise NotCovered(f"the objective {objective!r}")
+    return parameter

@@ -7,12 +7,6 @@ exceptions: who calls has checked the shapes, and the tables are those that were
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import threading
-from pathlib import Path
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +36,7 @@ Sets = NDArray[np.uint64]
 # Walks that go on side by side.
 _ABREAST = 8
 
+_ONE, _TWO, _FOUR = np.uint64(1), np.uint64(2), np.uint64(4)
 _ALL = np.int32(-1)
 _ALL_ROWS = np.uint64(2**64 - 1)
 
@@ -484,80 +479,34 @@ def _walk(
     thresholds = _floats(image, Section.STEP)
     away = _ints(image, Section.COLUMN_AWAY)
     bits = _ints(image, Section.SET_BITS)
+    wide = np.uint64(stride)
     moved = True
     while moved:
         moved = False
         for j in range(at.size):
-            step = np.int64(at[j])
-            column, child = np.int64(steps[4 * step]), np.int64(steps[4 * step + 1])
+            # Unsigned: a negative index would count from the end, which takes longer.
+            step = np.uint64(at[j])
+            column, child = steps[_FOUR * step], np.uint64(steps[_FOUR * step + _ONE])
             is_node = child != step
             if column >= 0:
-                value = x[column * stride + row[j]]
-                right = (value > thresholds[2 * step + 1]) | (
-                    (value != value) & (away[column] == 1)
+                cell = np.uint64(column) * wide + np.uint64(row[j])
+                right = (x[cell] > thresholds[_TWO * step + _ONE]) | (
+                    (x[cell] != x[cell]) & (away[np.uint64(column)] == 1)
                 )
             else:
-                code = codes[~column * stride + row[j]]
-                word = bits[steps[4 * step + 2] + (code >> 5)]
+                code = codes[np.uint64(~column) * wide + np.uint64(row[j])]
+                word = bits[np.uint64(steps[_FOUR * step + _TWO] + (code >> 5))]
                 right = ((word >> (code & 31)) & 1) == 0
             # A leaf asks as a node would, but stays: a branch would be guessed wrong.
-            at[j] = child + np.int64(right & is_node)
+            at[j] = child + np.uint64(right & is_node)
             moved |= is_node
 
 
-# ---- Made ready
-
-_SIGNATURE = numba.void(
+# What is compiled, and for which arguments; see `kernel_cache`.
+KERNELS = (score_rows, score_each)
+SIGNATURE = numba.void(
     numba.types.Array(numba.int32, 1, "C", readonly=True),
     numba.types.Array(numba.float64, 2, "C", readonly=True),
     numba.int64,
     numba.types.Array(numba.float64, 2, "C"),
 )
-_KERNELS = (score_rows, score_each)
-
-# What the compiled code is made from: numba itself looks at this file alone.
-_SOURCES = ("bits.py", "ensemble.py", "kernels.py", "tables.py", "transforms.py")
-
-_preparing = threading.Lock()
-log = logging.getLogger(__name__)
-
-
-def prepare(folder: Path) -> None:
-    """Load the compiled kernels from a folder, or compile them and keep them there.
-
-    Later calls do nothing. After the first nothing is compiled any more: a call with
-    arguments of other types raises TypeError. Before a fork, children share the code.
-    A folder that cannot be written is not used.
-    """
-    with _preparing:
-        if not score_rows._can_compile:
-            return
-        caching = _make_cache(folder)
-        for kernel in _KERNELS:
-            if caching:
-                kernel.enable_caching()
-            kernel.compile(_SIGNATURE)
-            kernel.disable_compile()
-
-
-def _make_cache(folder: Path) -> bool:
-    """Let numba keep compiled code in a folder; whether it can."""
-    cache = folder / _fingerprint()
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        log.warning("compiled kernels cannot be kept: %s", error)
-        return False
-    if not os.access(cache, os.W_OK | os.X_OK):
-        log.warning("compiled kernels cannot be kept: %s is not writable", cache)
-        return False
-    numba.config.CACHE_DIR = str(cache)
-    return True
-
-
-def _fingerprint() -> str:
-    # numba does not tell code apart that checks its bounds.
-    digest = hashlib.sha256(f"{numba.__version__} {numba.config.BOUNDSCHECK}".encode())
-    for name in _SOURCES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()[:16]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import compiled
-from backends.trees import from_lightgbm, kernels
+from backends.trees import from_lightgbm, kernel_cache
 from backends.trees.engine import Engine
 from benchmarks.report import Outcome, Part
 from benchmarks.single_row import SingleRow, addresses, prepared
@@ -58,7 +58,7 @@ class _Sides:
 
 def measure(workspace: Workspace) -> Outcome:
     """Hold the engine's raw scores against LightGBM's, bit for bit; then time both."""
-    kernels.prepare(workspace.kernels)
+    kernel_cache.prepare(workspace.kernels)
     parts: list[Part] = []
     notes: list[str] = []
     for name in workspace.names("P3"):

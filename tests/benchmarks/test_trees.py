@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from backends.trees import kernels
+from backends.trees import kernel_cache
 from backends.trees.engine import Engine
 from benchmarks.bars import trees
 from benchmarks.specimens.made_up import MadeUp
@@ -34,7 +34,7 @@ AGAINST_HTTP = MadeUp("other", "regression", 4, 9, bars=frozenset({"P1"}))
 
 @pytest.fixture
 def workspace(tmp_path, pytestconfig, monkeypatch):
-    kernels.prepare(pytestconfig.cache.mkdir("kernels"))
+    kernel_cache.prepare(pytestconfig.cache.mkdir("kernels"))
     for name, little in {"_ROWS": 130, "_SINGLE_ROWS": 5, "_SECONDS": 0.0}.items():
         monkeypatch.setattr(trees, name, little)
     specimens = (JUDGED, SHOWN, AGAINST_HTTP)

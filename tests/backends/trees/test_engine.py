@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backends.base import ModelFileRejected
-from backends.trees import from_lightgbm, kernels, tables
+from backends.trees import from_lightgbm, kernel_cache, kernels, tables
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
 from tests.backends.trees import models
@@ -259,9 +259,9 @@ def test_opened_tables_are_mapped(tmp_path: Path) -> None:
 
 
 def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
-    kernels.prepare(tmp_path)
+    kernel_cache.prepare(tmp_path)
     assert not list(tmp_path.iterdir())
-    compiled = [len(kernel.signatures) for kernel in kernels._KERNELS]
+    compiled = [len(kernel.signatures) for kernel in kernels.KERNELS]
     for kind in (KIND, "multiclass", "one tree", "binary"):
         model = models.trained(kind)
         ensemble = from_lightgbm.read(model.text)
@@ -269,7 +269,7 @@ def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
         for matrix in (model.rows[:1], model.rows[:70], model.rows[:0]):
             scorer.score(matrix)
             scorer.score(_read_only(matrix), raw=True)
-    assert [len(kernel.signatures) for kernel in kernels._KERNELS] == compiled
+    assert [len(kernel.signatures) for kernel in kernels.KERNELS] == compiled
 
 
 def test_linear_trees_are_not_covered() -> None:
@@ -324,3 +324,13 @@ def test_nodes_that_lead_in_circles_are_not_covered() -> None:
     )
     with pytest.raises(NotCovered, match="no row reaches"):
         Engine(from_lightgbm.read(text))
+
+
+@pytest.mark.parametrize("sigmoid", ["", " sigmoid:0", " sigmoid:-1", " sigmoid:x"])
+def test_sigmoid_that_the_library_refuses_is_not_covered(sigmoid: str) -> None:
+    text = models.trained("binary").text
+    begin = text.index(b"\nobjective=")
+    end = text.index(b"\n", begin + 1)
+    changed = text[:begin] + f"\nobjective=binary{sigmoid}".encode() + text[end:]
+    with pytest.raises(NotCovered, match="objective"):
+        from_lightgbm.read(changed)

@@ -21,12 +21,12 @@ import sys
 from pathlib import Path
 from numba.core import event
 import numpy as np
-from backends.trees import kernels
+from backends.trees import kernel_cache
 from backends.trees.engine import Engine
 
 folder, tables = map(Path, sys.argv[1:])
 with event.install_recorder("numba:compile") as preparing:
-    kernels.prepare(folder)
+    kernel_cache.prepare(folder)
 with event.install_recorder("numba:compile") as scoring:
     engine = Engine.open(tables)
     for matrix in (np.zeros((1, 8)), np.zeros((100, 8)), np.zeros((0, 8))):

@@ -1,0 +1,96 @@
+"""Compiled kernels are kept, and found again only as they were kept."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backends.trees import kernel_cache
+
+ROOT = Path(__file__).parents[3]
+
+_PREPARE = """
+import logging, sys
+logging.basicConfig(level=logging.INFO)
+from backends.trees.kernel_cache import prepare
+prepare(sys.argv[1])
+"""
+
+
+def prepared(folder: Path) -> str:
+    """What a process logs that prepares the kernels."""
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _PREPARE, folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stderr
+
+
+@pytest.fixture
+def kept(kernels: Path, tmp_path: Path) -> Path:
+    """A copy of the compiled kernels, alone in its folder."""
+    source = kernels / kernel_cache._fingerprint()
+    return Path(shutil.copytree(source, tmp_path / "kernels" / source.name))
+
+
+def test_kept_kernels_are_loaded(kept: Path) -> None:
+    assert prepared(kept.parent) == ""
+
+
+@pytest.mark.parametrize("damage", ["nbc", "nbi"])
+def test_damaged_kernels_are_not_loaded(
+    damage: str, kept: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [path, *_] = kept.rglob(f"*.{damage}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not kernel_cache._load(kept)
+    assert "are damaged" in caplog.text
+
+
+def test_damaged_kernels_are_compiled_anew(kept: Path) -> None:
+    [path, *_] = kept.rglob("*.nbc")
+    path.write_bytes(path.read_bytes()[:1000])
+    said = prepared(kept.parent)
+    assert "are damaged" in said
+    assert "compiling" in said
+    assert prepared(kept.parent) == ""
+    assert [each.name for each in kept.parent.iterdir()] == [kept.name]
+
+
+def test_folder_that_cannot_be_made_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Path | None] = []
+    monkeypatch.setattr(kernel_cache, "_compile_in", compiled.append)
+    (tmp_path / "kernels").write_text("a file")
+    kernel_cache._compile(tmp_path / "kernels" / "0123")
+    assert compiled == [None]
+    assert "cannot be kept" in caplog.text
+
+
+def test_full_disk_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Path | None] = []
+
+    def compile_in(cache: Path | None) -> None:
+        compiled.append(cache)
+        if cache is not None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kernel_cache, "_compile_in", compile_in)
+    with caplog.at_level(logging.WARNING):
+        kernel_cache._compile(tmp_path / "kernels" / "0123")
+    assert compiled[1:] == [None]
+    assert "No space left on device" in caplog.text
+    assert list((tmp_path / "kernels").iterdir()) == []
