@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.trees import kernels
 from backends.trees.build import build
 from backends.trees.ensemble import Ensemble
+from backends.trees.kernels import score_each, score_rows
 from backends.trees.tables import Number, Section, checked, image, section
 
 # Without a header, which could be damaged in its own ways.
@@ -71,9 +71,11 @@ class Engine:
         Raises ValueError for a matrix of another shape.
         """
         matrix = np.ascontiguousarray(matrix, np.float64)
-        if matrix.ndim != 2 or matrix.shape[1] != self.features:
+        shape = matrix.shape
+        if len(shape) != 2 or shape[1] != self.features:
             raise ValueError(f"a matrix of {self.features} columns is expected")
-        out = np.empty((len(matrix), self.sums if raw else self.outputs))
-        kernel = kernels.score_each if len(matrix) <= _FEW else kernels.score_rows
-        kernel(self._image, matrix, int(raw), out)
+        rows = shape[0]
+        out = np.empty((rows, self.sums if raw else self.outputs))
+        kernel = score_each if rows <= _FEW else score_rows
+        kernel(self._image, matrix, 1 if raw else 0, out)
         return out

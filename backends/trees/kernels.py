@@ -320,7 +320,8 @@ def score_each(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
         alive[:] = _ALL
         _narrow_by_categories(image, matrix[i], codes, alive)
         _narrow_by_numbers(image, matrix[i], x, alive)
-        _walk_trees(image, x, codes, place)
+        if _ints(image, Section.STEP).size:
+            _walk_trees(image, x, codes, place)
         _sum_leaves(image, alive, place, sums)
         _answer(image, sums, raw, out[i])
 
