@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import (  # type: ignore[import-untyped]  # has none
-    DecodeError,
-    Message,
-)
+from google.protobuf.message import Message  # type: ignore[import-untyped]  # has none
 
+from backends import onnx_file
 from backends.base import ModelFileRejected
 from backends.model import Task
 from backends.onnx import FLOAT_TYPES, Input, open_session, read_inputs
@@ -96,7 +94,7 @@ def inspect(path: Path, *, output: str | None = None) -> Graph:
 
     Raises ModelFileRejected with the reason and the remedy.
     """
-    proto = _parse(path)
+    proto = onnx_file.read(path)
     _refuse_foreign_operators(proto)
     external_data = _external_data(proto, path.parent)
     session = open_session(path)
@@ -136,7 +134,7 @@ def write_served(source: Path, target: Path, graph: Graph) -> None:
     if graph.output in {each.name for each in graph.outputs}:
         shutil.copyfile(source, target)
         return
-    proto = onnx.load_model(source, "protobuf", load_external_data=False)
+    proto = onnx_file.read(source)
     nodes = _Nodes(proto.graph)
     kept = nodes.leading_to(graph.output)
     element_type = _element_type(proto.graph)
@@ -148,18 +146,6 @@ def write_served(source: Path, target: Path, graph: Graph) -> None:
         )
     )
     target.write_bytes(proto.SerializeToString())
-
-
-def _parse(path: Path) -> Any:
-    try:
-        proto = onnx.load_model(path, "protobuf", load_external_data=False)
-    except DecodeError as error:
-        raise ModelFileRejected(
-            f"{path.name} is not an ONNX file, or only a part of one: export it again"
-        ) from error
-    if not proto.graph.node:
-        raise ModelFileRejected(f"{path.name} holds no graph: export it again")
-    return proto
 
 
 def _messages(message: Message) -> Iterator[Message]:

@@ -41,7 +41,7 @@ MEMBERS = {
     "sqlalchemy": [*STORE, "app.doctor"],
     "alembic": STORE,
     "onnxruntime": ["backends.onnx"],
-    "onnx": ["backends.onnx_graph", "backends.trees.from_onnx"],
+    "onnx": ["backends.onnx_file", "backends.onnx_graph", "backends.trees.onnx.graph"],
     # The training library itself is asked once, when a bundle is made.
     "lightgbm": ["app.golden"],
     "pandas": ["app.golden"],

@@ -782,6 +782,13 @@ def test_trees_may_be_thousands_of_levels_deep(mode: str, tmp_path: Path) -> Non
     assert reference.leaf(ensemble, 0, np.array([49.0, 0, 0, 0])) == 49
 
 
+def test_a_file_without_a_graph_is_rejected(tmp_path: Path) -> None:
+    served = Served(graphs.converted("RandomForestRegressor regression"), tmp_path)
+    served.path.write_bytes(b"")
+    with pytest.raises(ModelFileRejected, match="holds no graph"):
+        served.read()
+
+
 def test_a_part_of_a_file_is_rejected(tmp_path: Path) -> None:
     served = Served(graphs.converted("RandomForestRegressor regression"), tmp_path)
     served.path.write_bytes(served.path.read_bytes()[:-3000])
