@@ -2,4 +2,4 @@
 
 # Of the tables' form: what an older version wrote is not read. It is said here, where
 # no compiled code is loaded, because compiled folders are named by it.
-LAYOUT = 7
+LAYOUT = 8

@@ -24,6 +24,7 @@ _INT16 = ir.IntType(16)
 _INT32 = ir.IntType(32)
 _INT64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
+_FLOAT = ir.FloatType()
 _SET = ir.VectorType(_INT64, LANES)
 _BITS = ir.VectorType(ir.IntType(1), 64)
 
@@ -66,14 +67,15 @@ def above(
 ) -> Any:
     """right[k] = the rows with x[column] > threshold, and those in away[column].
 
-    x: float64 (columns, ROWS). away, right: sets.
+    x: float64 or float32 (columns, ROWS), as is the threshold. away, right: sets.
     """
-    signature = types.void(x, types.int64, types.float64, away, right, types.int64)
+    signature = types.void(x, types.int64, x.dtype, away, right, types.int64)
+    number = _DOUBLE if x.dtype == types.float64 else _FLOAT
 
     def generate(*arguments: Any) -> Any:
         code = _Code(*arguments)
         build = code.builder
-        row = ir.VectorType(_DOUBLE, 64)
+        row = ir.VectorType(number, 64)
         nothing = ir.Constant(row, ir.Undefined)
         limit = build.shuffle_vector(
             build.insert_element(nothing, code.given[2], _INT32(0)),
@@ -84,7 +86,7 @@ def above(
         words = ir.Constant(_SET, [0] * LANES)
         for lane in range(LANES):
             part = build.add(build.mul(code.given[1], _INT64(LANES)), _INT64(lane))
-            values = build.load(code.place(0, part, 64, row), align=8)
+            values = build.load(code.place(0, part, 64, row), align=4)
             bits = build.bitcast(build.fcmp_ordered(">", values, limit), _INT64)
             words = build.insert_element(words, bits, _INT32(lane))
         code.store(build.or_(words, found), 4, code.given[5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.trees.conditions import Conditions
-from backends.trees.ensemble import Ensemble, Ints
+from backends.trees.ensemble import Ensemble, Floats, Ints
 from backends.trees.shape import Shape
 from backends.trees.tables import LEAF_GROUP, Number, Section, Tables, firsts
 from backends.trees.transforms import CODES
@@ -32,6 +33,8 @@ _ALL = np.int32(-1)
 
 def build(ensemble: Ensemble) -> Tables:
     """Make all tables. Raises NotCovered for a model beyond what int32 can count."""
+    if ensemble.single:
+        ensemble = replace(ensemble, threshold=_singles(ensemble.threshold))
     shape = Shape(ensemble)
     routed = shape.leaves <= MOST_ROUTED_LEAVES
     conditions = Conditions(ensemble, routed[shape.tree])
@@ -56,6 +59,14 @@ def build(ensemble: Ensemble) -> Tables:
             [ensemble.zero, ensemble.divisor, ensemble.transform.parameter]
         ),
     }
+
+
+def _singles(threshold: Floats) -> Floats:
+    """The largest float32 that is not above: float32 values compare with it alike."""
+    with np.errstate(over="ignore"):
+        rounded = threshold.astype(np.float32)
+    lower = np.nextafter(rounded, np.float32(-np.inf))
+    return np.where(rounded > threshold, lower, rounded).astype(np.float64)
 
 
 def _numbers(ensemble: Ensemble, step: int, slots: int) -> Ints:

@@ -102,6 +102,7 @@ def score_rows(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     sets = _ints(image, Section.SET_RIGHT).size
     # Leaves of walked trees ask for a column, whether there is one or not.
     x = np.empty((max(columns, 1), ROWS))
+    narrow = np.empty((columns if numbers[Number.SINGLE] else 0, ROWS), np.float32)
     away = np.empty((columns, LANES), np.uint64)
     codes = np.empty((categories, ROWS), np.int32)
     of_code = np.zeros((_ints(image, Section.CATEGORY_FIRST)[-1], LANES), np.uint64)
@@ -116,7 +117,7 @@ def score_rows(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     for start in range(0, matrix.shape[0], ROWS):
         rows = min(ROWS, matrix.shape[0] - start)
         _read_numbers(image, matrix, start, rows, x, away)
-        _ask_numbers(image, x, away, right)
+        _ask_numbers(image, x, narrow, away, right)
         _read_codes(image, matrix, start, rows, codes)
         _ask_codes(image, codes, of_code, right)
         totals[:] = 0.0
@@ -155,14 +156,26 @@ def _read_numbers(
 
 
 @_jit
-def _ask_numbers(image: Ints, x: Floats, away: Sets, right: Sets) -> None:
-    """Which rows go right at each threshold."""
+def _ask_numbers(
+    image: Ints, x: Floats, narrow: NDArray[np.float32], away: Sets, right: Sets
+) -> None:
+    """Which rows go right at each threshold.
+
+    narrow: room for x in half its width, if that is what the trees compare; a vector
+    holds twice as many of them.
+    """
     first = _ints(image, Section.COLUMN_FIRST)
     threshold = _floats(image, Section.THRESHOLD)
     for c in range(first.size - 1):
+        if narrow.shape[0]:
+            for i in range(ROWS):
+                narrow[c, i] = x[c, i]
         for k in range(first[c], first[c + 1]):
             _within(right, k)
-            above(x, c, threshold[k], away, right, k)
+            if narrow.shape[0]:
+                above(narrow, c, np.float32(threshold[k]), away, right, k)
+            else:
+                above(x, c, threshold[k], away, right, k)
 
 
 @_jit
