@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -43,9 +44,9 @@ def prepare(folder: str | Path) -> None:
 
 def _load(kept: Path) -> bool:
     """Whether the kernels are there as they were kept, and could be loaded."""
-    if not kept.exists():
-        return False
     try:
+        if not kept.exists():
+            return False
         if (kept / _DIGEST).read_text() == _digest(kept):
             _compile_in(kept)
             return True
@@ -78,17 +79,16 @@ def _compile(kept: Path) -> None:
 
 
 def _compile_in(cache: Path | None) -> None:
-    """Compile with a folder of numba's, which looks there first."""
-    import numba
+    """Compile with a folder of numba's, which looks there first; None: without."""
     from numba.core.caching import NullCache
 
     from backends.trees import kernels
+    from backends.trees.kernel_files import KernelFiles
 
     for kernel in kernels.KERNELS:
-        kernel._cache = NullCache()
-        if cache is not None:
-            numba.config.CACHE_DIR = str(cache)
-            kernel.enable_caching()
+        kernel._cache = (
+            NullCache() if cache is None else KernelFiles(kernel.py_func, cache)
+        )
         kernel.compile(kernels.SIGNATURE)
 
 
@@ -113,13 +113,15 @@ def _digest(cache: Path) -> str:
 
 
 def _fingerprint() -> str:
-    """Of the sources, of what compiles them, and of the processor that it is for."""
-    import llvmlite.binding
+    """Of the sources, of what compiles and runs them, and of the processor."""
+    import llvmlite
     import numba
+    from numba.core.registry import cpu_target
 
     digest = hashlib.sha256()
-    of: list[Any] = [numba.__version__, llvmlite.__version__]
-    of += [llvmlite.binding.get_host_cpu_name(), numba.config.BOUNDSCHECK]
+    of: list[Any] = [sys.version, numba.__version__, llvmlite.__version__]
+    # The processor's name and all that it can do.
+    of += [cpu_target.target_context.codegen().magic_tuple(), numba.config.BOUNDSCHECK]
     digest.update(repr(of).encode())
     for name in _SOURCES:
         digest.update(Path(__file__).with_name(name).read_bytes())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.trees import kernel_cache
+from backends.trees import kernel_cache, kernels
+from backends.trees.kernel_files import KernelFiles
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,11 +23,14 @@ prepare(sys.argv[1])
 """
 
 
-def prepared(folder: Path) -> str:
-    """What a process logs that prepares the kernels."""
+def prepared(folder: Path, root: Path = ROOT) -> str:
+    """What a process logs that prepares the kernels.
+
+    root: where the project is installed.
+    """
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", _PREPARE, folder],
-        cwd=ROOT,
+        cwd=root,
         capture_output=True,
         text=True,
         check=True,
@@ -43,6 +47,33 @@ def kept(kernels: Path, tmp_path: Path) -> Path:
 
 def test_kept_kernels_are_loaded(kept: Path) -> None:
     assert prepared(kept.parent) == ""
+
+
+def test_kept_kernels_serve_installations_elsewhere(kept: Path, tmp_path: Path) -> None:
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "backends", tmp_path / "backends", ignore=skip)
+    assert prepared(kept.parent, tmp_path) == ""
+    # Nothing was compiled, which would have been added to what is kept.
+    assert prepared(kept.parent) == ""
+
+
+def test_code_is_looked_for_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "kernels"
+    for kernel in kernels.KERNELS:
+        # numba's own choice is another folder if one cannot be written to.
+        assert KernelFiles(kernel.py_func, folder).cache_path == str(folder)
+
+
+def test_unreachable_folder_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not kernel_cache._load(tmp_path / "0123")
+    assert "cannot be loaded" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["nbc", "nbi"])
