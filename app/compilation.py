@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -32,6 +33,9 @@ from backends.model import Model
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
 from backends.trees.ensemble import Ensemble, NotCovered
+
+Unwritten = Literal["not written"]
+_NOT_WRITTEN: Unwritten = "not written"
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +96,7 @@ def _compile(
 
 
 def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
-    """Build and prove in a child process."""
+    """Build and prove in a child process. Raises OSError."""
     try:
         reason, detail = sandbox.run(
             "app.compilation:build",
@@ -106,6 +110,9 @@ def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verd
         )
     except ModelFileRejected as error:
         reason, detail = "failed", str(error)
+    if reason == _NOT_WRITTEN:
+        # It says nothing of the model: there must be no verdict.
+        raise OSError(f"{incoming.parent}: {detail}")
     engine = compiled.library(model.format) if reason else compiled.TREES
     return Verdict(engine, reason, detail)
 
@@ -113,20 +120,24 @@ def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verd
 # ---- In the child
 
 
-def build(folder: str, target: str) -> tuple[Reason, str]:
+def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
     """Write a bundle's model as arrays, and hold their answers against the library's.
 
     folder: the bundle. target: an empty folder.
     Returns the reason why the engine cannot serve the model, empty if it can, and the
-    same in words. Raises ModelFileRejected, BundleRejected and other ValueErrors.
+    same in words; or that the arrays could not be written. Raises ModelFileRejected, BundleRejected and other ValueErrors.
     """
     path = Path(folder)
     model = bundle.read(path)
     try:
         ensemble = read_ensemble(path, model)
-        Engine(ensemble).write(Path(target))
+        engine = Engine(ensemble)
     except NotCovered as error:
         return "not covered", f"the tree engine does not cover it: {error}"
+    try:
+        engine.write(Path(target))
+    except OSError as error:
+        return _NOT_WRITTEN, f"the engine's arrays cannot be written: {error}"
     # As a worker will: what is proved is what lies in the files.
     trees, library = TreesBackend(Path(target), model), load(path, model)
     try:

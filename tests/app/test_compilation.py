@@ -21,6 +21,7 @@ from backends.compiled import TREES
 from backends.model import Model
 from backends.trees import LAYOUT
 from backends.trees.backend import TreesBackend
+from backends.trees.engine import Engine
 
 
 def make(folder: Path, **parameters: Any) -> Path:
@@ -160,6 +161,20 @@ def test_what_failed_is_tried_again_and_what_is_good_stays(
     assert deploy(plain, kept, config).engine == TREES
     # Not compiled again: it would fail.
     assert deploy(plain, kept, strict).engine == TREES
+
+
+@pytest.mark.usefixtures("in_process")
+def test_full_disk_says_nothing_of_the_model(
+    plain: Path, kept: CompiledModels, config: Config, monkeypatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("51504 requested and 16384 written")
+
+    monkeypatch.setattr(Engine, "write", full)
+    with pytest.raises(OSError, match="cannot be written: 51504 requested"):
+        deploy(plain, kept, config)
+    # A server compiles it when it starts.
+    assert compiled.is_missing(kept.path(bundle.read(plain).id))
 
 
 def test_damaged_arrays_are_made_again(
