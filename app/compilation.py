@@ -125,7 +125,8 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
 
     folder: the bundle. target: an empty folder.
     Returns the reason why the engine cannot serve the model, empty if it can, and the
-    same in words; or that the arrays could not be written. Raises ModelFileRejected, BundleRejected and other ValueErrors.
+    same in words; or that the arrays could not be written. Raises ModelFileRejected,
+    BundleRejected and other ValueErrors.
     """
     path = Path(folder)
     model = bundle.read(path)

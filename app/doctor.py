@@ -386,8 +386,8 @@ def _engines(config: Config, snapshot: Snapshot) -> Finding:
         format = snapshot.models[model_id].format
         verdict = compiled.examine(kept.path(model_id), format)
         facts[verdict.engine] = facts.get(verdict.engine, 0) + 1
-        if verdict.reason == "damaged":
-            text = f"model {model_id} is served by {verdict.engine}: it is damaged"
+        if verdict.reason in ("damaged", "failed"):
+            text = f"model {model_id} is served by {verdict.engine}: {verdict.detail}"
             remedy = f"remove {kept.path(model_id)}, then start the server again"
             problems.append(Problem(text, remedy))
     return Finding("engines", facts, problems)

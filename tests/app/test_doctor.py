@@ -11,7 +11,8 @@ from app.machine import Cores, Memory
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.store import Store
-from backends import FORMATS, bundle
+from backends import FORMATS, bundle, compiled
+from backends.compiled import Verdict
 from backends.model import Feature, Model
 from backends.trees import LAYOUT
 
@@ -247,6 +248,17 @@ def test_damaged_compiled_model_is_a_problem(
     (folder / "verdict.json").write_text("{")
     [problem] = look()["engines"].problems
     assert model_id in problem.text and str(folder) in problem.remedy
+
+
+def test_model_that_failed_to_compile_is_a_problem(
+    look: Look, deployment_id: str, store: Store, home: Path
+) -> None:
+    [model_id] = store.snapshot().models
+    folder = CompiledModels(home, LAYOUT).path(model_id)
+    folder.mkdir(parents=True)
+    compiled.write(folder, Verdict("lightgbm", "failed", "it took too long"))
+    [problem] = look()["engines"].problems
+    assert model_id in problem.text and "it took too long" in problem.text
 
 
 def test_kernels_that_others_may_write_are_a_problem(
