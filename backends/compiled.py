@@ -99,7 +99,8 @@ def _check(folder: Path) -> None:
 
 def damaged(folder: Path, format: str, error: Exception) -> Verdict:
     """The verdict on a folder that cannot be used."""
-    remedy = f"remove {folder} and start the server again, or deploy the bundle again"
+    # Workers that serve the model by its library go on until they end.
+    remedy = f"remove {folder} and start the server again"
     return Verdict(library(format), "damaged", f"{error}; {remedy}")
 
 
