@@ -58,7 +58,7 @@ def test_changed_arrays_are_noticed(folder: Path, change: str) -> None:
         other.write_bytes(b"array" if change == "truncated" else b"arrayz")
     found = examine(folder, "lightgbm")
     assert (found.engine, found.reason) == ("lightgbm", "damaged")
-    assert str(folder) in found.detail and "deploy" in found.detail
+    assert str(folder) in found.detail and "start the server" in found.detail
 
 
 @pytest.mark.parametrize(
