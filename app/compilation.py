@@ -89,7 +89,7 @@ def _compile(
         if verdict.engine != compiled.TREES:
             for path in incoming.iterdir():
                 path.unlink()
-        compiled.write(incoming, verdict)
+        compiled.write(incoming, model.id, verdict)
 
     kept.put(model.id, fill, unless=unless)
     return compiled.read(kept.path(model.id), model.format)

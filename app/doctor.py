@@ -26,7 +26,7 @@ from app.store.database import Database
 from app.store.errors import InvalidDatabaseUrl, SchemaTooNew, StoreUnavailable
 from app.store.store import Store
 from backends import FORMATS, bundle, compiled
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 
 if TYPE_CHECKING:
     from app.store.records import Snapshot
@@ -381,7 +381,7 @@ def _engines(config: Config, snapshot: Snapshot) -> Finding:
         if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             text = f"others than the owner may write to {folder}: servers run its code"
             problems.append(Problem(text, f"remove {folder}; it is made again"))
-    kept = CompiledModels(config.home, LAYOUT)
+    kept = CompiledModels(config.home, fingerprint())
     for model_id in sorted(_models(snapshot)):
         format = snapshot.models[model_id].format
         verdict = compiled.examine(kept.path(model_id), format)

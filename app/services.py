@@ -19,7 +19,7 @@ from app.store.compiled import CompiledModels
 from app.store.records import Deployment, Snapshot
 from app.store.store import Store
 from backends import compiled
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 
 # Before the store was read: no generation is negative.
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
@@ -41,7 +41,7 @@ class Services:
         self.config = config
         self.store = Store(config.database_url, config.home)
         self.bundles = Bundles(config.home)
-        self.compiled = CompiledModels(config.home, LAYOUT)
+        self.compiled = CompiledModels(config.home, fingerprint())
         self.models = ModelCache(
             self.bundles.path, self.compiled.path, config.model_cache
         )

@@ -38,6 +38,7 @@ def load(folder: Path, model: Model, compiled_folder: Path | None = None) -> Bac
         verdict = compiled.examine(compiled_folder, model.format)
         if verdict.engine in _ENGINES:
             try:
+                compiled.check_model(compiled_folder, model.id)
                 return _class_at(_ENGINES[verdict.engine])(compiled_folder, model)
             except (ImportError, OSError, ValueError) as error:
                 verdict = compiled.damaged(compiled_folder, model.format, error)

@@ -47,9 +47,10 @@ def library(format: str) -> str:
     return LIBRARIES.get(format, format)
 
 
-def write(folder: Path, verdict: Verdict) -> None:
-    """Put the verdict beside the arrays, with their checksums."""
+def write(folder: Path, model_id: str, verdict: Verdict) -> None:
+    """Put the verdict on a model beside its arrays, with their checksums."""
     content = {
+        "model": model_id,
         "engine": verdict.engine,
         "reason": verdict.reason,
         "detail": verdict.detail,
@@ -75,8 +76,14 @@ def read(folder: Path, format: str) -> Verdict:
 
 
 def is_missing(folder: Path) -> bool:
-    """Whether there is no verdict, or none that can be read."""
-    return read(folder, "").reason in ("missing", "damaged")
+    """Whether there is no verdict, or one that cannot be followed."""
+    return examine(folder, "").reason in ("missing", "damaged")
+
+
+def check_model(folder: Path, model_id: str) -> None:
+    """Raises CompiledDamaged if it is another model that was compiled, and OSError."""
+    if (found := _content(folder)["model"]) != model_id:
+        raise CompiledDamaged(f"{folder} holds what was compiled of model {found}")
 
 
 def examine(folder: Path, format: str) -> Verdict:
@@ -99,8 +106,7 @@ def _check(folder: Path) -> None:
 
 def damaged(folder: Path, format: str, error: Exception) -> Verdict:
     """The verdict on a folder that cannot be used."""
-    # Workers that serve the model by its library go on until they end.
-    remedy = f"remove {folder} and start the server again"
+    remedy = "start the server again, which compiles the model anew"
     return Verdict(library(format), "damaged", f"{error}; {remedy}")
 
 
@@ -108,7 +114,8 @@ def _content(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / VERDICT).read_bytes())
         is_whole = (
-            isinstance(content["engine"], str)
+            isinstance(content["model"], str)
+            and isinstance(content["engine"], str)
             and content["reason"] in get_args(Reason)
             and (content["engine"] == TREES) == (content["reason"] == "")
             and isinstance(content["detail"], str)

@@ -16,7 +16,7 @@ from app.model_cache import ServedModel, load_served
 from app.scoring import Predictions, Rules, score
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 from backends.trees.kernel_cache import prepare
 
 Writer = JsonWriter | CsvWriter
@@ -34,7 +34,7 @@ def load(home: Path, kernels: Path, model_id: str) -> ServedModel:
     home, kernels: folders of the state and of the engine's compiled code.
     """
     prepare(kernels)
-    compiled = CompiledModels(home, LAYOUT)
+    compiled = CompiledModels(home, fingerprint())
     return load_served(Bundles(home).path(model_id), compiled.path(model_id))
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.store.compiled import CompiledModels
 from backends import compiled
 from backends.bundle import read as read_bundle
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 from benchmarks import Unmeasured, bodies, processes, specimens
 from benchmarks.commands import ROOT, foretell, run
 from benchmarks.http import post
@@ -184,13 +184,13 @@ class Workspace:
 
     def check_verdict(self, what: str, model_id: str) -> None:
         """Raises WrongEngine unless the model's deployment chose the tree engine."""
-        folder = CompiledModels(self.home, LAYOUT).path(model_id)
+        folder = CompiledModels(self.home, fingerprint()).path(model_id)
         verdict = compiled.examine(folder, "lightgbm")
         check_engine(what, verdict.engine, f": {verdict.detail}")
 
     def check_workers(self, server: Server, what: str, model_id: str) -> None:
         """Raises WrongEngine unless every worker has mapped the tables of a model."""
-        tables = f"{CompiledModels(self.home, LAYOUT).path(model_id)}/"
+        tables = f"{CompiledModels(self.home, fingerprint()).path(model_id)}/"
         end = time.monotonic() + _LOAD_SECONDS
         # A server's workers are not ready all at once.
         while not all(_has_mapped(worker, tables) for worker in server.workers):

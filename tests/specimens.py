@@ -223,7 +223,7 @@ def compile_specimen(specimen: Specimen, compiled: CompiledModels) -> None:
             verdict = Verdict(TREES)
         except NotCovered as error:
             verdict = Verdict(library(model.format), "not covered", str(error))
-        write_verdict(folder, verdict)
+        write_verdict(folder, model.id, verdict)
 
     compiled.put(model.id, fill, unless=Path.exists)
 

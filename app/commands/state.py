@@ -33,9 +33,9 @@ class State:
     def compiled(self) -> CompiledModels:
         """The compiled folders that this release can read."""
         from app.store.compiled import CompiledModels
-        from backends.trees import LAYOUT
+        from backends.trees import fingerprint
 
-        return CompiledModels(self.config.home, LAYOUT)
+        return CompiledModels(self.config.home, fingerprint())
 
 
 @contextmanager

@@ -20,18 +20,18 @@ from app.store.records import check_id
 class CompiledModels:
     """The folder `compiled` in the state folder.
 
-    A compiled folder is named by the model's id and the layout of its arrays, so that
+    A compiled folder is named by the model's id and the engine's fingerprint, so that
     another release of the engine does not meet arrays that it cannot read. It appears
     under its name complete and on the disk, or not at all.
     """
 
-    def __init__(self, home: Path, layout: int) -> None:
+    def __init__(self, home: Path, engine: str) -> None:
         self._folder = home / "compiled"
-        self._layout = layout
+        self._engine = engine
 
     def path(self, model_id: str) -> Path:
         """Where a compiled folder is, or would be; raises InvalidId."""
-        return self._folder / f"{check_id(model_id)}-{self._layout}"
+        return self._folder / f"{check_id(model_id)}-{self._engine}"
 
     def put(
         self,
@@ -45,7 +45,7 @@ class CompiledModels:
         fill: writes files into an empty folder.
         unless: tells of the folder that is there, or is not, that it is to stay.
 
-        Arrays of other layouts of the same model are removed; workers that have them
+        What another engine had of the same model is removed; workers that have them
         mapped go on. Raises InvalidId and OSError, for instance when the disk is full.
         """
         target = self.path(model_id)
@@ -64,7 +64,7 @@ class CompiledModels:
             os.fsync(descriptor)
             for other in self._folder.glob(f"{model_id}-*"):
                 if other != target:
-                    shutil.rmtree(other)
+                    shutil.rmtree(other, ignore_errors=True)
 
 
 def _settle(folder: Path) -> None:

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.trees import LAYOUT
 from backends.trees.ensemble import NotCovered
 
 Ints = NDArray[np.int32]
@@ -161,7 +160,7 @@ class Scale(IntEnum):
 
 
 # Tables of another form have another digest.
-_FORM = repr((LAYOUT, [*Section], [*Number], [*Scale])).encode()
+_FORM = repr(([*Section], [*Number], [*Scale])).encode()
 
 Tables = dict[Section, NDArray[Any]]
 

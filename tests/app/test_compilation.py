@@ -19,7 +19,7 @@ from app.store.compiled import CompiledModels
 from backends import bundle, compiled, sandbox
 from backends.compiled import TREES
 from backends.model import Model
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
 
@@ -65,7 +65,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def kept(config: Config) -> CompiledModels:
-    return CompiledModels(config.home, LAYOUT)
+    return CompiledModels(config.home, fingerprint())
 
 
 def deploy(folder: Path, kept: CompiledModels, config: Config) -> Any:

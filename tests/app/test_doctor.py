@@ -14,7 +14,7 @@ from app.store.store import Store
 from backends import FORMATS, bundle, compiled
 from backends.compiled import Verdict
 from backends.model import Feature, Model
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 
 Look = Callable[..., dict[str, Finding]]
 
@@ -243,7 +243,7 @@ def test_damaged_compiled_model_is_a_problem(
     look: Look, deployment_id: str, store: Store, home: Path
 ) -> None:
     [model_id] = store.snapshot().models
-    folder = CompiledModels(home, LAYOUT).path(model_id)
+    folder = CompiledModels(home, fingerprint()).path(model_id)
     folder.mkdir(parents=True)
     (folder / "verdict.json").write_text("{")
     [problem] = look()["engines"].problems
@@ -254,9 +254,9 @@ def test_model_that_failed_to_compile_is_a_problem(
     look: Look, deployment_id: str, store: Store, home: Path
 ) -> None:
     [model_id] = store.snapshot().models
-    folder = CompiledModels(home, LAYOUT).path(model_id)
+    folder = CompiledModels(home, fingerprint()).path(model_id)
     folder.mkdir(parents=True)
-    compiled.write(folder, Verdict("lightgbm", "failed", "it took too long"))
+    compiled.write(folder, model_id, Verdict("lightgbm", "failed", "it took too long"))
     [problem] = look()["engines"].problems
     assert model_id in problem.text and "it took too long" in problem.text
 

@@ -22,6 +22,7 @@ from backends.features import Columns
 from backends.lightgbm import LightGBMBackend
 from backends.trees.backend import TreesBackend
 
+MODEL = "0" * 24
 KEPT = Verdict("lightgbm", "differs", "row 7")
 
 
@@ -30,14 +31,14 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "compiled"
     folder.mkdir()
     (folder / "tables.npy").write_bytes(b"arrays")
-    write(folder, Verdict(TREES))
+    write(folder, MODEL, Verdict(TREES))
     return folder
 
 
 def test_verdict_is_read_as_it_was_written(folder: Path) -> None:
     assert examine(folder, "lightgbm") == Verdict(TREES)
     (folder / "tables.npy").unlink()
-    write(folder, KEPT)
+    write(folder, MODEL, KEPT)
     assert examine(folder, "lightgbm") == read(folder, "lightgbm") == KEPT
 
 
@@ -66,6 +67,7 @@ def test_changed_arrays_are_noticed(folder: Path, change: str) -> None:
     [
         {"engine": "lightgbm"},
         {"engine": 1},
+        {"model": None},
         {"reason": "odd"},
         {"reason": "differs"},
         {"detail": None},
@@ -125,7 +127,7 @@ def test_arrays_of_another_model_are_not_used(services, specimens, caplog) -> No
     folder = services.compiled.path(plan.model.id)
     found = backends.load(churn.folder, churn.model, folder)
     assert found.engine == "lightgbm"
-    assert "they are not the model's" in caplog.text
+    assert f"compiled of model {plan.model.id}" in caplog.text
 
 
 @pytest.mark.parametrize(

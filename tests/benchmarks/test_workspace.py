@@ -7,7 +7,7 @@ import pytest
 
 from app.store.compiled import CompiledModels
 from backends import compiled
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 from benchmarks import workspace as module
 from benchmarks.servers import Server
 from benchmarks.specimens import known
@@ -25,7 +25,7 @@ def workspace(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(workspace):
     """Where the model's deployment keeps what the engine made of it."""
-    folder = CompiledModels(workspace.home, LAYOUT).path(MODEL)
+    folder = CompiledModels(workspace.home, fingerprint()).path(MODEL)
     folder.mkdir(parents=True)
     return folder
 
@@ -59,7 +59,7 @@ def test_other_engine_ends_the_run():
 def test_verdict_of_the_deployment_counts(workspace, folder):
     with pytest.raises(WrongEngine, match="model a is served by lightgbm"):
         workspace.check_verdict("model a", MODEL)
-    compiled.write(folder, compiled.Verdict("trees"))
+    compiled.write(folder, MODEL, compiled.Verdict("trees"))
     workspace.check_verdict("model a", MODEL)
 
 

@@ -26,7 +26,7 @@ from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.store import Store
 from backends.model import Model
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 
 BIN = Path(sys.executable).parent
 
@@ -168,7 +168,9 @@ def _make(home: Path) -> dict[str, Any]:
     store.create_deployment("elsewhere", "admin", None, deployment_id=EXTERNAL)
     for deployment, model in made.items():
         folder = Bundles(home).put(home / f"{model.name}-bundle", model.id)
-        compile_deployed(folder, model, CompiledModels(home, LAYOUT), Config(home=home))
+        compile_deployed(
+            folder, model, CompiledModels(home, fingerprint()), Config(home=home)
+        )
         store.add_model(model, "admin", 1)
         store.create_deployment(model.name, "admin", model.id, deployment_id=deployment)
     store.dispose()

@@ -66,7 +66,7 @@ def test_workers_take_no_library_for_trees(
         assert server.predict(FIRST, large, over=connection).status == 200
     for worker in server.workers():
         assert libraries(worker) == []
-    assert engines(server) == {FIRST: ("trees", ""), SECOND: ("trees", "")}
+    assert engines(server)[FIRST] == engines(server)[SECOND] == ("trees", "")
 
 
 def test_engine_answers_what_the_library_answers(
@@ -96,7 +96,7 @@ def test_models_that_are_not_compiled_are_when_a_server_starts(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])
-def test_damaged_model_is_served_by_its_library(
+def test_damaged_model_is_compiled_anew_at_the_start(
     start: Start, models: ServedModels, tmp_path: Path, damage: str
 ) -> None:
     home = tmp_path / "home"
@@ -112,9 +112,8 @@ def test_damaged_model_is_served_by_its_library(
     server = start()
     rows = frame(300, seed=3)
     assert server.predict(FIRST, rows).positives == models.probabilities(FIRST, rows)
-    assert engines(server)[FIRST] == ("lightgbm", "damaged")
-    assert engines(server)[SECOND] == ("trees", "")
-    assert f"{models.ids[FIRST]} is served by lightgbm" in server.errors()
+    assert engines(server)[FIRST] == engines(server)[SECOND] == ("trees", "")
+    assert f"{models.ids[FIRST]} is compiled for trees" in server.errors()
 
 
 def test_model_of_an_older_command_line_is_served_with_a_warning(

@@ -16,7 +16,7 @@ import pytest
 from app.store.compiled import CompiledModels
 from backends.compiled import Verdict
 from backends.compiled import write as write_verdict
-from backends.trees import LAYOUT
+from backends.trees import fingerprint
 from tests.server.processes import Server, running
 from tests.server.served_models import (
     BIN,
@@ -164,10 +164,12 @@ def library_home(models: ServedModels, tmp_path: Path) -> Path:
     """A state folder whose first model is LightGBM's own to serve."""
     home = tmp_path / "home"
     models.copy_to(home)
-    folder = CompiledModels(home, LAYOUT).path(models.ids[FIRST])
+    folder = CompiledModels(home, fingerprint()).path(models.ids[FIRST])
     for file in folder.iterdir():
         file.unlink()
-    write_verdict(folder, Verdict("lightgbm", "failed", "for this test"))
+    write_verdict(
+        folder, models.ids[FIRST], Verdict("lightgbm", "failed", "for this test")
+    )
     return home
 
 

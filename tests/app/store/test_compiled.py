@@ -13,7 +13,7 @@ MODEL = "5a1e" * 6
 
 @pytest.fixture
 def compiled(tmp_path):
-    return CompiledModels(tmp_path / "home", 2)
+    return CompiledModels(tmp_path / "home", "2")
 
 
 def filling(text):
@@ -57,7 +57,7 @@ def test_what_is_not_is_replaced(compiled):
 
 def test_older_layout_of_the_same_model_goes(compiled, tmp_path):
     other = "f00d" * 6
-    older = CompiledModels(tmp_path / "home", 1)
+    older = CompiledModels(tmp_path / "home", "1")
     for model in (MODEL, other):
         older.put(model, filling("older"), unless=never)
     compiled.put(MODEL, filling("new"), unless=never)
