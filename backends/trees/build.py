@@ -65,7 +65,7 @@ def _singles(threshold: Floats) -> Floats:
     """The largest float32 that is not above: float32 values compare with it alike."""
     with np.errstate(over="ignore"):
         rounded = threshold.astype(np.float32)
-    lower = np.nextafter(rounded, np.float32(-np.inf))
+        lower = np.nextafter(rounded, np.float32(-np.inf))
     return np.where(rounded > threshold, lower, rounded).astype(np.float64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -13,6 +13,7 @@ FLOAT32 = st.floats(width=32, allow_nan=True)
 FLOAT64 = st.one_of(FLOAT32, st.floats(allow_nan=False)).filter(lambda x: x == x)
 
 
+@example(np.array([-np.finfo(np.float32).max, np.finfo(np.float32).max, -0.0, 5e-324]))
 @given(arrays.arrays(np.float64, 20, elements=FLOAT64))
 def test_rounded_thresholds_part_float32_values_alike(thresholds):
     rounded = _singles(thresholds)
