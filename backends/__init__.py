@@ -35,7 +35,8 @@ def load(folder: Path, model: Model, compiled_folder: Path | None = None) -> Bac
     Raises ModelFileRejected.
     """
     if compiled_folder is not None:
-        verdict = compiled.examine(compiled_folder, model.format)
+        # The engine checks its arrays itself, as it maps them.
+        verdict = compiled.read(compiled_folder, model.format)
         if verdict.engine in _ENGINES:
             try:
                 compiled.check_model(compiled_folder, model.id)

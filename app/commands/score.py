@@ -95,9 +95,10 @@ def score(
         from app.answering import Answering
         from app.model_cache import load_served
         from app.offline import score_file
+        from backends.compiled import TREES, read
         from backends.trees.kernel_cache import prepare
 
-        if compiled is not None:
+        if compiled is not None and read(compiled, "").engine == TREES:
             prepare(config.kernels)
         served = load_served(folder, compiled)
         answering = Answering(

@@ -42,8 +42,13 @@ class Engine:
         try:
             mapped = np.memmap(folder / _FILE, np.int32, mode="r")
         except (OSError, ValueError) as error:
-            raise ValueError(f"{_FILE} cannot be read: {error}") from error
-        engine._use(checked(np.asarray(mapped)))
+            raise ValueError(
+                f"{_FILE!r} in {folder} cannot be read: {error}"
+            ) from error
+        try:
+            engine._use(checked(np.asarray(mapped)))
+        except ValueError as error:
+            raise ValueError(f"{_FILE!r} in {folder}: {error}") from error
         return engine
 
     def write(self, folder: Path) -> None:
