@@ -258,8 +258,9 @@ def _steps(
     split[~is_categorical] = (
         ensemble.threshold[node[~is_categorical]].reshape(-1, 1).view(np.int32)
     )
-    set_begin, bits = conditions.set_bits()
-    split[is_categorical, 0] = set_begin[conditions.sets[node[is_categorical]]]
+    sets, place = np.unique(conditions.sets[node[is_categorical]], return_inverse=True)
+    set_begin, bits = conditions.set_bits(sets)
+    split[is_categorical, 0] = set_begin[place]
     steps[node_step, 2:] = split
     value = np.zeros(len(steps), np.int64)
     value[leaf_step] = ensemble.tree_leaf[shape.leaf_tree[leaf]] + shape.position[leaf]

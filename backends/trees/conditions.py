@@ -113,13 +113,14 @@ class Conditions:
             Section.SET_RIGHT: np.array(right, np.int32),
         }
 
-    def set_bits(self) -> tuple[Longs, Ints]:
+    def set_bits(self, sets: Longs) -> tuple[Longs, Ints]:
         """A bit for each code of a set's column, 1 where it goes left.
 
-        Returns the word where each set begins, int (sets,), and all words.
+        Returns the word where each of these sets begins, and all words.
         """
         parts, begins, size = [np.empty(0, np.int32)], [], 0
-        for column, codes in zip(self._set_column, self.codes, strict=True):
+        for number in sets.tolist():
+            column, codes = self._set_column[number], self.codes[number]
             bits = np.zeros((int(self.category_size[column]) // 32 + 1) * 32, np.uint8)
             bits[codes] = 1
             parts.append(np.packbits(bits, bitorder="little").view(np.int32))
