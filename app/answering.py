@@ -97,4 +97,4 @@ class Answering:
 def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:
     first_row = chunk.first_row
     predictions = score(served.backend, chunk.columns, rules, first_row=first_row)
-    return writer.rows(predictions, first_row, chunk.passthrough)
+    return writer.rows(predictions, chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -30,11 +30,13 @@ class Chunk:
     first_row: number of the first of them in the request, from 0.
     passthrough: column name to the values as they were sent, one for each row: the
         texts of CSV cells, the values of JSON cells (None where there is no such key).
+    cells: the same of the features that are shown as they were sent.
     """
 
     first_row: int
     columns: Columns
     passthrough: Mapping[str, Sequence[Any] | pa.Array]
+    cells: Mapping[str, Sequence[Any] | pa.Array] = field(default_factory=dict)
 
 
 def read_rows(
@@ -75,7 +77,10 @@ def read_wanted(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted of the rows; see `read_rows`."""
+    """What is wanted of the rows; see `read_rows`.
+
+    shown: categorical and text features whose cells are wanted as they were sent.
+    """
 
     decoder: Decoder
     passthrough: tuple[str, ...] | Literal["all"]
@@ -83,6 +88,7 @@ class Wanted:
     limits: Config
     refuse_unknown: bool
     refuse_invalid: bool
+    shown: tuple[str, ...] = ()
 
     def check_columns(self, names: Mapping[str, None]) -> None:
         """Raise PassthroughColumnsMissing or DataError for columns not in the data."""
@@ -121,7 +127,8 @@ class Wanted:
             refuse_invalid=self.refuse_invalid,
         )
         values = {name: [record.get(name) for record in records] for name in passed}
-        return Chunk(first_row, columns, values)
+        cells = {name: [record.get(name) for record in records] for name in self.shown}
+        return Chunk(first_row, columns, values, cells)
 
     def batch_chunk(
         self, batch: pa.RecordBatch, first_row: int, passed: Iterable[str]
@@ -132,7 +139,12 @@ class Wanted:
             refuse_unknown=self.refuse_unknown,
             refuse_invalid=self.refuse_invalid,
         )
-        return Chunk(first_row, columns, {name: batch.column(name) for name in passed})
+        return Chunk(
+            first_row,
+            columns,
+            {name: batch.column(name) for name in passed},
+            {name: batch.column(name) for name in self.shown},
+        )
 
 
 def read_csv(data: bytes, wanted: Wanted) -> Iterator[Chunk]:

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from app.decode import Chunk
 from app.errors import OutputColumnsClash
 from app.scoring import Predictions
 from backends.model import Label, Model
@@ -71,11 +72,10 @@ class JsonWriter:
             approval = _constant(orjson.dumps(answer.approval))
             self._end = b',"deploymentApprovalStatus":' + approval + b"}"
 
-    def rows(
-        self, predictions: Predictions, first_row: int, passthrough: Passthrough
-    ) -> bytes:
+    def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' objects joined by commas, without the enclosing list."""
-        row_ids = _row_ids(first_row, len(predictions))
+        passthrough = chunk.passthrough
+        row_ids = _row_ids(chunk.first_row, len(predictions))
         cells = _JSON_CELLS[self.model.task](self, predictions, row_ids)
         cells += [map(json_value, _plain(values)) for values in passthrough.values()]
         row = self._row + _passed(passthrough) + self._end
@@ -176,16 +176,14 @@ class CsvWriter:
             raise OutputColumnsClash(clash)
         self.head = b",".join(map(csv_cell, [*columns, *answer.passthrough])) + b"\n"
 
-    def rows(
-        self, predictions: Predictions, first_row: int, passthrough: Passthrough
-    ) -> bytes:
+    def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' lines, each ended."""
         cells = _CELLS[self.model.task](self, predictions)
         if predictions.outliers is not None:
             cells.append(_pick([b"False", b"True"], predictions.outliers))
         if self.approval is not None:
             cells.append(repeat(csv_cell(self.approval)))
-        for values in passthrough.values():
+        for values in chunk.passthrough.values():
             cells.append(map(csv_cell, _plain(values)))
         parts = list(
             chain.from_iterable(zip(cells, repeat(repeat(b",")), strict=False))

@@ -11,17 +11,22 @@ from pathlib import Path
 import backends
 from backends.base import Backend
 from backends.bundle import read as read_bundle
+from backends.explanations.materials import Materials
 from backends.features import Decoder
 from backends.model import Model
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model ready to answer: its card, its loaded file, its decoder."""
+    """A model ready to answer: its card, its loaded file, its decoder.
+
+    materials: what it is explained with.
+    """
 
     model: Model
     backend: Backend
     decoder: Decoder
+    materials: Materials
 
 
 class ModelCache:
@@ -101,4 +106,6 @@ def load_served(folder: Path, compiled: Path | None) -> ServedModel:
     """
     model = read_bundle(folder)
     backend = backends.load(folder, model, compiled)
-    return ServedModel(model, backend, Decoder(model.features))
+    return ServedModel(
+        model, backend, Decoder(model.features), Materials(folder, model)
+    )

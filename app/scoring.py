@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import PredictionNotFinite
+from app.explaining import Explaining, Explanations
+from backends import humility
 from backends.base import Backend
 from backends.features import Columns
+from backends.humility import Humbled
 from backends.model import Model
 
 
@@ -20,10 +23,14 @@ class Rules:
 
     threshold: a binary prediction is positive above it.
     outlier_bounds: regression predictions outside are flagged; None: not asked for.
+    humility: rules in their order.
+    explaining: what is to be explained; None: nothing.
     """
 
     threshold: float
     outlier_bounds: tuple[float, float] | None = None
+    humility: tuple[humility.Rule, ...] = ()
+    explaining: Explaining | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,15 @@ class Predictions:
     values: float64 (n_rows, k), see `Backend.predict`; every one finite.
     positive: binary, bool (n_rows,): above the threshold.
     outliers: bool (n_rows,), or None if not asked for.
+    humbled: what the humility rules found, or None if there are none.
+    explanations: or None if not asked for.
     """
 
     values: NDArray[np.float64]
     positive: NDArray[np.bool_] | None = None
     outliers: NDArray[np.bool_] | None = None
+    humbled: Humbled | None = None
+    explanations: Explanations | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -46,10 +57,11 @@ class Predictions:
 def score(
     backend: Backend, columns: Columns, rules: Rules, *, first_row: int = 0
 ) -> Predictions:
-    """Predict, apply the threshold, flag outliers.
+    """Predict, apply the threshold, flag outliers, hold against rules, explain.
 
     first_row: number of the first of these rows in the request, for messages.
-    Raises PredictionNotFinite naming the row.
+    Raises PredictionNotFinite naming the row, HumilityError, and what
+    `Explaining.explain` raises.
     """
     values = backend.predict(columns)
     _refuse_not_finite(values, first_row)
@@ -59,7 +71,13 @@ def score(
     outliers = None
     if rules.outlier_bounds is not None:
         outliers = backend.flag_outliers(values, rules.outlier_bounds)
-    return Predictions(values, positive, outliers)
+    humbled = None
+    if rules.humility:
+        humbled = humility.judge(rules.humility, backend.model, columns, values)
+    explanations = None
+    if rules.explaining is not None:
+        explanations = rules.explaining.explain(backend, columns, values)
+    return Predictions(values, positive, outliers, humbled, explanations)
 
 
 def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import explanations
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backends.explanations.base import Strengths
+    from backends.explanations.materials import Materials
     from backends.features import Columns
     from backends.model import Model
 
@@ -78,3 +82,26 @@ class Backend(ABC):
         """
         low, high = bounds
         return np.asarray((values[:, 0] < low) | (values[:, 0] > high))
+
+    def explain(
+        self,
+        columns: Columns,
+        algorithm: str,
+        materials: Materials,
+        deadline: float = float("inf"),
+    ) -> Strengths:
+        """Tell what each feature adds to the predictions of rows.
+
+        algorithm: one of `backends.explanations.ALGORITHMS`.
+            xemp: by how much each feature's value, instead of the exemplars, changes
+            the prediction; log-odds for binary, centred log-probabilities for
+            multiclass, target units for regression.
+            shap: Shapley values that add up to the raw score; of binary models the
+            margin for the positive label.
+            shap_probability: binary: those that add up to the probability.
+        materials: of this model's bundle.
+        deadline: when the time for it is over, monotonic seconds.
+
+        Raises NotInitialized, NotExplainable and ExplanationTooSlow.
+        """
+        return explanations.explain(algorithm, self, columns, materials, deadline)

@@ -47,7 +47,7 @@ def stages(served: ServedModel, body: bytes, accept: str) -> dict[str, float]:
     scored = [_score(served, chunk) for chunk in chunks]
     predicted = time.perf_counter()
     for chunk, predictions in zip(chunks, scored, strict=True):
-        writer.rows(predictions, chunk.first_row, {})
+        writer.rows(predictions, chunk)
     encoded = time.perf_counter()
     return {
         "parse": parsed - begun,
@@ -85,7 +85,7 @@ def _score(served: ServedModel, chunk: Chunk) -> Predictions:
 
 
 def _answer(served: ServedModel, writer: Writer, chunk: Chunk) -> bytes:
-    return writer.rows(_score(served, chunk), chunk.first_row, {})
+    return writer.rows(_score(served, chunk), chunk)
 
 
 def _writer(served: ServedModel, accept: str) -> Writer:

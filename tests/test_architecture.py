@@ -45,7 +45,8 @@ MEMBERS = {
     # The training library itself is asked once, when a bundle is made.
     "lightgbm": ["app.golden"],
     "pandas": ["app.golden"],
-    "shap": [],
+    "shap": ["backends.explanations.shapley", "app.commands.explain"],
+    "matplotlib": ["app.commands.explain"],
     "numba": ["backends.trees.*"],
     "prometheus_client": ["app.monitoring"],
     # The type of exception that its bodies raise.
@@ -70,8 +71,12 @@ LAYERS = {
         *("app.body", "app.config", "app.errors", "app.*_records"),
         "backends.features",
     ],
-    "app.scoring": ["app.errors", "backends.*"],
-    "app.encode": ["app.errors", "app.scoring", "backends.model"],
+    "app.explaining": ["backends.*"],
+    "app.scoring": ["app.errors", "app.explaining", "backends", "backends.*"],
+    "app.encode": [
+        *("app.decode", "app.errors", "app.explaining", "app.scoring"),
+        "backends.*",
+    ],
     "app.bulk": ["app.errors"],
     "app.admission": ["app.errors"],
     "app.access_log": [],

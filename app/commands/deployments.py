@@ -36,6 +36,8 @@ SETTINGS = {
     "invalid_numbers": "error or missing: text in a numeric column",
     "unknown_categories": "missing or error: a level that training did not have",
     "association_id": "column that every answer passes through",
+    "shap_output": "margin or probability: what SHAP values of a binary model add up"
+    " to",
 }
 
 _LISTED_LEVELS = 5

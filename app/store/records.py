@@ -20,6 +20,7 @@ Labels = Literal["numeric", "names"]
 ApprovalStatus = Literal["APPROVED", "PENDING"]
 InvalidNumbers = Literal["error", "missing"]
 UnknownCategories = Literal["missing", "error"]
+ShapOutput = Literal["margin", "probability"]
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -115,6 +116,8 @@ class DeploymentSettings:
     invalid_numbers: text in a numeric column is refused, or read as missing.
     unknown_categories: a level unseen in training is read as missing, or refused.
     association_id: column passed through without being asked for.
+    shap_output: SHAP values of a binary model add up to its margin, or to the
+        probability.
 
     Raises InvalidSetting naming the setting that has a wrong value.
     """
@@ -128,6 +131,7 @@ class DeploymentSettings:
     invalid_numbers: InvalidNumbers = "error"
     unknown_categories: UnknownCategories = "missing"
     association_id: str | None = None
+    shap_output: ShapOutput = "margin"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -175,6 +179,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "approval_status": get_args(ApprovalStatus),
     "invalid_numbers": get_args(InvalidNumbers),
     "unknown_categories": get_args(UnknownCategories),
+    "shap_output": get_args(ShapOutput),
 }
 
 

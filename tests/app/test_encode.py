@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.decode import Chunk
 from app.encode import (
     Answer,
     CsvWriter,
@@ -23,6 +24,7 @@ from app.encode import (
 )
 from app.errors import OutputColumnsClash
 from app.scoring import Predictions
+from backends.features import Columns
 from backends.model import Feature, Model
 from schemas import predictions as rows
 
@@ -48,15 +50,22 @@ REGRESSION = model("regression")
 MULTICLASS = model("multiclass", (1, 3, 2))
 
 
+def chunk(predictions, first_row=0, passthrough=None):
+    columns = Columns(np.empty((len(predictions), 1)))
+    return Chunk(first_row, columns, passthrough or {})
+
+
 def answer_json(answer, predictions, first_row=0, passthrough=None):
     writer = JsonWriter(answer)
-    body = writer.rows(predictions, first_row, passthrough or {})
+    body = writer.rows(predictions, chunk(predictions, first_row, passthrough))
     return json.loads(writer.head + body + writer.foot)["data"]
 
 
 def answer_csv(answer, predictions, passthrough=None):
     writer = CsvWriter(answer)
-    text = (writer.head + writer.rows(predictions, 0, passthrough or {})).decode()
+    text = (
+        writer.head + writer.rows(predictions, chunk(predictions, 0, passthrough))
+    ).decode()
     return list(csv.reader(io.StringIO(text)))
 
 
@@ -317,7 +326,7 @@ def test_rows_are_written_as_plain_objects_are(given):
         orjson.dumps(plain_row(answer, predictions, passthrough, row))
         for row in range(len(predictions))
     ]
-    found = JsonWriter(answer).rows(predictions, 0, passthrough)
+    found = JsonWriter(answer).rows(predictions, chunk(predictions, 0, passthrough))
     assert found == b",".join(rows)
 
 
@@ -333,16 +342,14 @@ def test_a_row_is_written_alone_as_among_others(kind, given):
         writer = kind(answer)
     except OutputColumnsClash:
         return
-    alone = [
-        writer.rows(
-            Predictions(
-                predictions.values[row : row + 1],
-                part(predictions.positive, row),
-                part(predictions.outliers, row),
-            ),
-            7 + row,
-            {name: cells[row : row + 1] for name, cells in passthrough.items()},
+    alone = []
+    for row in range(len(predictions)):
+        one = Predictions(
+            predictions.values[row : row + 1],
+            part(predictions.positive, row),
+            part(predictions.outliers, row),
         )
-        for row in range(len(predictions))
-    ]
-    assert writer.rows(predictions, 7, passthrough) == writer.separator.join(alone)
+        passed = {name: cells[row : row + 1] for name, cells in passthrough.items()}
+        alone.append(writer.rows(one, chunk(one, 7 + row, passed)))
+    together = writer.rows(predictions, chunk(predictions, 7, passthrough))
+    assert together == writer.separator.join(alone)

@@ -1,0 +1,49 @@
+"""What every explanation algorithm gives, and what can stand in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class NotInitialized(Exception):
+    """The bundle lacks what the algorithm needs."""
+
+    def __init__(self) -> None:
+        super().__init__("Prediction Explanations are not initialized for the model")
+
+
+class NotExplainable(Exception):
+    """The algorithm does not explain such models; the message says what would."""
+
+
+class ExplanationTooSlow(Exception):
+    """Explaining the rows would take longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The rows cannot be explained in the time that explanations may take:"
+            " send fewer rows at once"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Strengths:
+    """What each feature adds to the predictions of some rows.
+
+    features: int (f,): positions among the model's features.
+    values: float64 (n_rows, classes, f). classes is 1 for regression and for binary
+        models, whose values are those of the positive label; else one for each label.
+    base: float64 (classes,): what a row's values are added to, SHAP only.
+    total: float64 (n_rows, classes): what base and a row's values add up to by the
+        model itself, SHAP only.
+    """
+
+    features: NDArray[np.intp]
+    values: Floats
+    base: Floats | None = None
+    total: Floats | None = None
