@@ -91,7 +91,7 @@ class Answering:
                 settings.prediction_warning_upper,
             )
         threshold = model.threshold if self.threshold is None else self.threshold
-        return Rules(threshold, bounds)
+        return Rules(threshold, bounds, settings.active_rules)
 
 
 def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:

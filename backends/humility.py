@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.features import Columns
-from backends.model import Label, Model
+from backends.model import Feature, Label, Model
+
+if TYPE_CHECKING:
+    # The store reads rules, and has no use for pyarrow.
+    from backends.features import Columns
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class UncertainPrediction:
-    """Regression: a prediction outside the bounds; binary: a probability inside."""
+    """Regression: a prediction outside the bounds; binary: a probability inside.
+
+    A value on a bound is inside. The probability is the positive label's.
+    """
 
     lower: float
     upper: float
@@ -24,7 +31,7 @@ class UncertainPrediction:
 
 @dataclass(frozen=True, slots=True)
 class OutlyingInput:
-    """A number of a feature outside the bounds."""
+    """A number of a feature outside the bounds; a missing value is not outside."""
 
     feature: str
     lower: float
@@ -33,7 +40,10 @@ class OutlyingInput:
 
 @dataclass(frozen=True, slots=True)
 class LowObservation:
-    """A level of a categorical feature that is not listed."""
+    """A level of a categorical feature that is not listed.
+
+    A level that the model does not know is on no list, and neither is a missing value.
+    """
 
     feature: str
     levels: tuple[Label, ...]
@@ -82,7 +92,14 @@ class Humbled:
 
 
 class HumilityError(Exception):
-    """A rule with ThrowError triggered; the message is the rule's."""
+    """A rule with ThrowError triggered; the message is the rule's.
+
+    humbled: what all rules found, for those who count.
+    """
+
+    def __init__(self, message: str, humbled: Humbled) -> None:
+        super().__init__(message)
+        self.humbled = humbled
 
 
 def judge(
@@ -92,5 +109,99 @@ def judge(
 
     values: float64 (n_rows, k), what the model predicted for them.
     Raises HumilityError if a rule that throws one triggers.
+
+    All triggers are evaluated. An error goes before everything else, the first rule's
+    before another's; of several values the first rule's is taken. A rule that does
+    not fit the model triggers nowhere: while a deployment's model is replaced, rules
+    made for the new one may meet the old one.
+
+    Source: "Humility settings", multiple rules.
     """
-    raise NotImplementedError
+    triggered = np.zeros((len(rules), len(values)), np.bool_)
+    overriding = np.full(len(values), -1, np.intp)
+    for number, rule in enumerate(rules):
+        if misfit(rule, model) is None:
+            triggered[number] = _find(rule.trigger, model, columns, values)
+    for number in reversed(range(len(rules))):
+        if isinstance(rules[number].action, Override):
+            overriding[triggered[number]] = number
+    humbled = Humbled(triggered, overriding)
+    for rule, found in zip(rules, triggered, strict=True):
+        if isinstance(rule.action, ThrowError) and found.any():
+            raise HumilityError(rule.action.message, humbled)
+    return humbled
+
+
+def misfit(rule: Rule, model: Model) -> str | None:
+    """Why a rule cannot be held against the model's rows; None: it can."""
+    problem = _misfit_of_trigger(rule.trigger, model)
+    if problem is None and isinstance(rule.action, Override):
+        problem = _misfit_of_value(rule.action.value, model)
+    if problem is None and model.task == "multiclass":
+        # Source: "Humility settings", multiclass deployments.
+        if not isinstance(rule.action, Override):
+            problem = "a rule of a multiclass model overrides the prediction"
+    return problem
+
+
+def _misfit_of_trigger(
+    trigger: UncertainPrediction | OutlyingInput | LowObservation, model: Model
+) -> str | None:
+    if isinstance(trigger, UncertainPrediction):
+        if model.task == "multiclass":
+            return "predictions of a multiclass model are not held against bounds"
+        return None
+    kind = "numeric" if isinstance(trigger, OutlyingInput) else "categorical"
+    feature = _feature(model, trigger.feature)
+    if feature is None:
+        return f"the model has no feature {trigger.feature!r}"
+    if feature.kind != kind:
+        return f"the feature {trigger.feature!r} is {feature.kind}, not {kind}"
+    return None
+
+
+def _misfit_of_value(value: Label, model: Model) -> str | None:
+    if model.task != "regression":
+        if value in model.labels:
+            return None
+        return f"{value!r} is not a class of the model"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return None
+    return f"the prediction is a number, and {value!r} is none"
+
+
+def _find(
+    trigger: UncertainPrediction | OutlyingInput | LowObservation,
+    model: Model,
+    columns: Columns,
+    values: NDArray[np.float64],
+) -> Bools:
+    """Which rows a trigger that fits the model fires for; bool (n_rows,)."""
+    if isinstance(trigger, UncertainPrediction):
+        outside = _is_outside(values[:, 0], trigger.lower, trigger.upper)
+        return outside if model.task == "regression" else ~outside
+    position = [each.name for each in model.features].index(trigger.feature)
+    column = columns.matrix[:, position]
+    if isinstance(trigger, OutlyingInput):
+        return _is_outside(column, trigger.lower, trigger.upper)
+    return _is_not_listed(column, model.features[position], trigger.levels)
+
+
+def _is_outside(values: NDArray[np.float64], lower: float, upper: float) -> Bools:
+    # NaN is neither below nor above.
+    return np.asarray((values < lower) | (values > upper))
+
+
+def _is_not_listed(
+    codes: NDArray[np.float64], feature: Feature, levels: tuple[Label, ...]
+) -> Bools:
+    listed = frozenset(levels)
+    is_other = [each not in listed for each in feature.categories or ()]
+    # One place more, for the missing and the unknown.
+    table = np.array([*is_other, True])
+    positions = np.where(np.isnan(codes), len(is_other), codes).astype(np.intp)
+    return np.asarray(table[positions])
+
+
+def _feature(model: Model, name: str) -> Feature | None:
+    return next((each for each in model.features if each.name == name), None)

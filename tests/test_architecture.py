@@ -63,7 +63,10 @@ LAYERS = {
     "app.errors": [],
     "app.machine": [],
     "app.config": ["app.machine"],
-    "app.store.*": ["app.store", "app.store.*", "app.errors", "backends.model"],
+    "app.store.*": [
+        *("app.store", "app.store.*", "app.errors"),
+        *("backends.model", "backends.humility", "backends.humility_json"),
+    ],
     "app.body": ["app.config", "app.errors"],
     "app.json_records": ["app.errors"],
     "app.csv_records": ["app.errors", "backends.features"],

@@ -38,6 +38,7 @@ SETTINGS = {
     "association_id": "column that every answer passes through",
     "shap_output": "margin or probability: what SHAP values of a binary model add up"
     " to",
+    "humility_enabled": "true or false: rows are held against the humility rules",
 }
 
 _LISTED_LEVELS = 5
@@ -239,6 +240,7 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         shown["threshold"] = f"{model['threshold']} (the model's)"
     print_facts(shown)
     print_facts(facts["urls"], "URLs")
+    rules = facts["settings"].pop("humility")
     # As `update --set` takes them.
     settings = facts["settings"].items()
     print_facts(
@@ -248,6 +250,10 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         },
         "Settings",
     )
+    if rules:
+        # With everything about them: `foretell humility ID list`.
+        names = {str(place): each["name"] for place, each in enumerate(rules, 1)}
+        print_facts(names, "Humility rules")
     if model is None:
         kind = "scored elsewhere" if facts["external"] else facts["model_id"]
         print_facts({"model": kind}, "Model")

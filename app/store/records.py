@@ -12,15 +12,22 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
+
+if TYPE_CHECKING:
+    # Imported below where there are rules: the package brings numpy.
+    from backends.humility import Rule
 
 Labels = Literal["numeric", "names"]
 ApprovalStatus = Literal["APPROVED", "PENDING"]
 InvalidNumbers = Literal["error", "missing"]
 UnknownCategories = Literal["missing", "error"]
 ShapOutput = Literal["margin", "probability"]
+
+# Source: "Humility settings".
+MOST_RULES = 10
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -118,6 +125,8 @@ class DeploymentSettings:
     association_id: column passed through without being asked for.
     shap_output: SHAP values of a binary model add up to its margin, or to the
         probability.
+    humility_enabled: whether rows are held against the humility rules.
+    humility: the rules, in the order of their application; at most ten.
 
     Raises InvalidSetting naming the setting that has a wrong value.
     """
@@ -132,11 +141,13 @@ class DeploymentSettings:
     unknown_categories: UnknownCategories = "missing"
     association_id: str | None = None
     shap_output: ShapOutput = "margin"
+    humility_enabled: bool = True
+    humility: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
-        for name in ("approval_workflow", "prediction_warning"):
+        for name in ("approval_workflow", "prediction_warning", "humility_enabled"):
             _check_switch(name, getattr(self, name))
         for name in ("prediction_warning_lower", "prediction_warning_upper"):
             # 5 and 5.0 are one bound, and so one value.
@@ -148,10 +159,19 @@ class DeploymentSettings:
             )
         if self.association_id is not None:
             _check_column("association_id", self.association_id)
+        if self.humility != ():
+            _check_rules(self.humility)
+
+    @property
+    def active_rules(self) -> tuple[Rule, ...]:
+        """The humility rules that rows are held against."""
+        return self.humility if self.humility_enabled else ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain data: every setting by its name."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in SETTING_NAMES} | {
+            "humility": _rules_to_json(self.humility)
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DeploymentSettings:
@@ -159,6 +179,8 @@ class DeploymentSettings:
 
         Raises InvalidSetting naming the one that is unknown or wrong.
         """
+        if "humility" in values:
+            values = {**values, "humility": _rules_from_json(values["humility"])}
         return cls().changed(values)
 
     def changed(self, changes: Mapping[str, Any]) -> DeploymentSettings:
@@ -281,6 +303,43 @@ def _number(name: str, value: object) -> float | None:
 def _check_column(name: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise InvalidSetting(name, f"a column's name is expected, not {_shown(value)}")
+
+
+def _rules_to_json(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
+    if not rules:
+        return []
+    from backends.humility_json import to_json
+
+    return list(map(to_json, rules))
+
+
+def _rules_from_json(cards: object) -> tuple[Rule, ...]:
+    if not isinstance(cards, list):
+        raise InvalidSetting("humility", f"a list is expected, not {_shown(cards)}")
+    if not cards:
+        return ()
+    from backends.humility_json import InvalidRule, from_json
+
+    rules = []
+    for number, card in enumerate(cards[: MOST_RULES + 1], 1):
+        try:
+            rules.append(from_json(card))
+        except InvalidRule as error:
+            raise InvalidSetting("humility", f"rule {number}: {error}") from None
+    return tuple(rules)
+
+
+def _check_rules(rules: object) -> None:
+    from backends.humility import Rule
+
+    if not isinstance(rules, tuple) or not all(
+        isinstance(each, Rule) for each in rules
+    ):
+        raise InvalidSetting("humility", f"rules are expected, not {_shown(rules)}")
+    if len(rules) > MOST_RULES:
+        raise InvalidSetting("humility", f"there are at most {MOST_RULES} rules")
+    if len({each.id for each in rules}) < len(rules):
+        raise InvalidSetting("humility", "two rules have one id")
 
 
 def _shown(value: object) -> str:
