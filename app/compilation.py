@@ -22,13 +22,12 @@ from app.golden import Golden
 from app.probes import probe_rows
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from app.training_data import decode
 from app.validation import ways
 from backends import bundle, compiled, load, sandbox
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
 from backends.compiled import Reason, Verdict
-from backends.features import Columns, DataError
+from backends.features import Columns, DataError, Decoder
 from backends.model import Model
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
@@ -177,7 +176,7 @@ def _rows(
 def _decoded(reference: Path, model: Model) -> Columns | None:
     table = pq.read_table(reference)
     try:
-        return decode(table, model.features) if len(table) else None
+        return Decoder(model.features).from_table(table) if len(table) else None
     except DataError:
         # Rows that the model is never asked.
         return None

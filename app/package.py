@@ -23,13 +23,11 @@ from app.model_file import ModelFile, open_model_file
 from app.reference import Scored
 from app.training_data import (
     TrainingDataRejected,
-    decode,
     distinct_labels,
     encode_labels,
     read_table,
     spread,
     take_columns,
-    take_rows,
     typed_labels,
 )
 from app.validation import validate
@@ -300,7 +298,7 @@ class _Rows:
         """what: the file, for messages. Raises TrainingDataRejected and DataError."""
         names = [feature.name for feature in model.features]
         table = take_columns(table, [*names, model.target], what=what)
-        columns = decode(table, model.features)
+        columns = Decoder(model.features).from_table(table)
         actual = _target(table[model.target], model)
         if np.isnan(actual).all():
             raise TrainingDataRejected(
@@ -313,7 +311,8 @@ def _target(column: pa.ChunkedArray, model: Model) -> Floats:
     if model.task != "regression":
         return encode_labels(column, model.target, model.labels)
     feature = Feature(model.target, "numeric")
-    values = decode(pa.table({model.target: column}), (feature,)).matrix[:, 0]
+    table = pa.table({model.target: column})
+    values = Decoder((feature,)).from_table(table).matrix[:, 0]
     return np.where(np.isinf(values), np.nan, values)
 
 
@@ -326,7 +325,7 @@ def _holdout(options: PackageOptions, backend: Backend, rows: _Rows) -> Scored:
     total = len(rows.columns)
     size = max(round(total * options.holdout_fraction), 1)
     chosen = np.sort(spread(total)[:size])
-    columns = take_rows(rows.columns, chosen)
+    columns = rows.columns.take(chosen)
     return Scored(columns, backend.predict(columns), rows.actual[chosen])
 
 

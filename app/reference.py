@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.training_data import spread, take_rows
+from app.training_data import spread
 from backends.base import Backend
 from backends.features import Columns
 from backends.model import Feature, Model
@@ -210,7 +210,7 @@ def feature_impact(backend: Backend, holdout: Scored) -> dict[str, Any]:
         return {}
     most = min(_IMPACT_ROWS, max(_IMPACT_PREDICTIONS // len(model.features), 100))
     rows = np.sort(known[spread(len(known))[:most]])
-    columns, actual = take_rows(holdout.columns, rows), holdout.actual[rows]
+    columns, actual = holdout.columns.take(rows), holdout.actual[rows]
     loss = _loss(model)
     random = np.random.default_rng(_SEED)
     before = loss(holdout.values[rows], actual)

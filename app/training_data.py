@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.config import Config
 from app.decode import read_rows
 from app.errors import AppError
-from backends.features import MISSING_LEVELS, MISSING_NUMBERS, Columns, Decoder
+from backends.features import MISSING_LEVELS, MISSING_NUMBERS, Decoder
 from backends.model import Feature, Label
 
 # What limits requests does not limit the file of a data scientist.
@@ -23,7 +23,6 @@ _LIMITS = dataclasses.replace(
     Config(), max_body=2**62, max_rows=2**62, max_columns=2**31
 )
 
-_BATCH_ROWS = 65_536
 _LARGEST_WHOLE = 2**53
 
 
@@ -111,31 +110,6 @@ def take_columns(table: pa.Table, names: Iterable[str], *, what: str) -> pa.Tabl
     return table.select(names)
 
 
-def decode(table: pa.Table, features: Sequence[Feature]) -> Columns:
-    """Decode all rows of a table. Raises DataError."""
-    decoder = Decoder(features)
-    parts = []
-    first_row = 0
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        parts.append(decoder.from_batch(batch, first_row=first_row))
-        first_row += batch.num_rows
-    return Columns(
-        np.concatenate([part.matrix for part in parts]),
-        {
-            position: np.concatenate([part.texts[position] for part in parts])
-            for position in parts[0].texts
-        },
-        sum(part.unknown_categories for part in parts),
-        sum(part.invalid_numbers for part in parts),
-    )
-
-
-def take_rows(columns: Columns, rows: NDArray[np.intp]) -> Columns:
-    """Some of the rows, in this order."""
-    texts = {position: texts[rows] for position, texts in columns.texts.items()}
-    return Columns(columns.matrix[rows], texts)
-
-
 def spread(rows: int) -> NDArray[np.intp]:
     """Row numbers in an order of which every beginning is spread over the whole file.
 
@@ -199,7 +173,7 @@ def encode_labels(
         column = pc.if_else(absent, None, column)
     table = pa.table({target: column})
     decoder = Decoder((feature,))
-    codes = decode(table, (feature,))
+    codes = decoder.from_table(table)
     if codes.unknown_categories:
         for value in pc.unique(column).to_pylist():
             found = decoder.from_records([{target: value}])

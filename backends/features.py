@@ -45,6 +45,8 @@ _SINGLE = (str, int, float, type(None))
 _WANTED = {"numeric": "a number", "categorical": "a known level", "text": "a text"}
 _ABSENT = "a value is missing, and the model takes no missing value here"
 _SHOWN = 40
+# Rows of a table that are decoded at once.
+_TABLE_ROWS = 65_536
 
 
 class DataError(ValueError):
@@ -70,6 +72,13 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.matrix)
+
+    def take(self, rows: NDArray[np.intp]) -> Columns:
+        """Copy rows, in this order and as often as they are named; counts nothing."""
+        return Columns(
+            self.matrix[rows],
+            {position: texts[rows] for position, texts in self.texts.items()},
+        )
 
 
 class Decoder:
@@ -175,6 +184,24 @@ class Decoder:
             else:
                 matrix[:, position] = self._read_array(array, position, run)
         return self._finish(matrix, texts, run)
+
+    def from_table(self, table: pa.Table) -> Columns:
+        """Decode all rows of a table; see `from_batch`. Raises DataError."""
+        parts = []
+        first_row = 0
+        # A table without rows may have no batch, which would say what columns it has.
+        for batch in table.to_batches(_TABLE_ROWS) or [_empty_batch(table.schema)]:
+            parts.append(self.from_batch(batch, first_row=first_row))
+            first_row += batch.num_rows
+        return Columns(
+            np.concatenate([part.matrix for part in parts]),
+            {
+                position: np.concatenate([part.texts[position] for part in parts])
+                for position in self._texts
+            },
+            sum(part.unknown_categories for part in parts),
+            sum(part.invalid_numbers for part in parts),
+        )
 
     def _positions(self, wanted: Callable[[Feature], bool]) -> list[int]:
         return [i for i, feature in enumerate(self.features) if wanted(feature)]
@@ -387,6 +414,11 @@ def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
         return itemgetter(*names)
     # With one name itemgetter gives the bare value.
     return lambda record: tuple(record[name] for name in names)
+
+
+def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array([], column.type) for column in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _number(value: Any) -> float | None:

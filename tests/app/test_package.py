@@ -22,12 +22,12 @@ from app.package import (
     PackagingRefused,
     package,
 )
-from app.training_data import TrainingDataRejected, decode, read_table
+from app.training_data import TrainingDataRejected, read_table
 from app.validation import validate
 from backends import bundle, load
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
-from backends.features import DataError
+from backends.features import DataError, Decoder
 from backends.model import Feature
 
 CONFIG = Config()
@@ -155,7 +155,8 @@ def test_binary_bundle_answers_as_the_booster(
         Feature("is_new", "categorical", categories=(False, True)),
     )
     table = read_table(churn.folder / "data.csv")
-    answers = load(report.folder, model).predict(decode(table, model.features))
+    columns = Decoder(model.features).from_table(table)
+    answers = load(report.folder, model).predict(columns)
     expected = churn.booster.predict(churn.frame, num_threads=1)
     np.testing.assert_array_equal(answers[:, 0], expected)
     assert report.metrics["auc"] > 0.9
@@ -211,7 +212,7 @@ def test_first_label_can_be_positive(churn: Case) -> None:
     report = churn.package(positive_class="no", reference_rows=0)
     assert (report.model.labels, report.model.positive_label) == (("no", "yes"), "no")
     table = read_table(churn.folder / "data.csv")
-    columns = decode(table, report.model.features)
+    columns = Decoder(report.model.features).from_table(table)
     answers = load(report.folder, report.model).predict(columns)
     np.testing.assert_array_equal(answers[:, 0], 1 - churn.booster.predict(churn.frame))
     assert report.metrics["auc"] > 0.9
@@ -277,11 +278,10 @@ def test_integer_codes_are_packaged_as_whole_numbers(
     report = trained.package()
     assert report.model.features[1] == Feature("c", "numeric", dtype="int64")
     with pytest.raises(DataError, match="whole number"):
-        decode(
+        Decoder(report.model.features).from_table(
             read_table(trained.folder / "data.csv")
             .slice(0, 1)
-            .set_column(1, "c", [["1.5"]]),
-            report.model.features,
+            .set_column(1, "c", [["1.5"]])
         )
 
 
@@ -437,7 +437,8 @@ def test_graph_is_packaged_with_its_own_labels(tmp_path: Path, zipmap: bool) -> 
     assert (report.model.labels, report.model.positive_label) == (("down", "up"), "up")
     assert report.model.features[0] == Feature("a", "numeric", dtype="float32")
     assert report.metrics["auc"] > 0.95
-    columns = decode(read_table(tmp_path / "data.csv"), report.model.features)
+    table = read_table(tmp_path / "data.csv")
+    columns = Decoder(report.model.features).from_table(table)
     answers = load(report.folder, report.model).predict(columns)
     # The graph computes in float32.
     expected = fitted.predict_proba(frame.to_numpy())[:, 1]

@@ -10,7 +10,6 @@ import pytest
 
 from app.training_data import (
     TrainingDataRejected,
-    decode,
     distinct_labels,
     encode_labels,
     read_table,
@@ -18,7 +17,7 @@ from app.training_data import (
     take_columns,
     typed_labels,
 )
-from backends.features import DataError
+from backends.features import Decoder
 from backends.model import Feature
 
 NUMBER = Feature("x", "numeric")
@@ -66,7 +65,7 @@ def test_parquet_and_csv_decode_alike(tmp_path: Path) -> None:
         Feature("day", "text", dtype="string", missing="empty"),
     )
     one, other = (
-        decode(read_table(tmp_path / name), features)
+        Decoder(features).from_table(read_table(tmp_path / name))
         for name in ("data.csv", "data.parquet")
     )
     np.testing.assert_array_equal(one.matrix, other.matrix)
@@ -105,12 +104,6 @@ def test_missing_columns_are_named() -> None:
         TrainingDataRejected, match="data.csv has no column 'q'; .* 'x'"
     ):
         take_columns(pa.table({"x": [1]}), ["x", "q"], what="data.csv")
-
-
-def test_wrong_cell_is_named_by_its_row_in_the_file() -> None:
-    cells = ["1"] * 70_000 + ["much"]
-    with pytest.raises(DataError, match="column 'x', row 70000.*'much'"):
-        decode(pa.table({"x": cells}), (NUMBER,))
 
 
 @pytest.mark.parametrize(

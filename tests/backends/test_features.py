@@ -407,6 +407,24 @@ def test_columns_of_other_types_are_read_cell_by_cell() -> None:
     assert np.array_equal(columns.matrix, expected, equal_nan=True)
 
 
+def test_table_decodes_like_its_batches() -> None:
+    texts = [*map(str, range(70_000)), "", "x"]
+    table = pa.table({"number": ["1"] * len(texts), "text": texts})
+    table = pa.concat_tables([table.slice(0, 10), table.slice(10)])
+    decode = Decoder((FEATURES[4], FEATURES[0]))
+    columns = decode.from_table(table)
+    assert columns.texts[0].tolist() == texts
+    assert np.array_equal(columns.matrix[:, 1], np.ones(len(texts)))
+    assert len(decode.from_table(table.slice(0, 0))) == 0
+    assert len(decode.from_table(table.schema.empty_table())) == 0
+
+
+def test_wrong_cell_of_a_table_is_named_by_its_row() -> None:
+    table = pa.table({"x": ["1"] * 70_000 + ["much"]})
+    with pytest.raises(DataError, match="column 'x', row 70000.*'much'"):
+        Decoder((Feature("x", "numeric"),)).from_table(table)
+
+
 def test_decoder_serves_many_threads_at_once() -> None:
     decode = Decoder(FEATURES[:1] + FEATURES[6:9])
     sets = [
