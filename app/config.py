@@ -56,6 +56,9 @@ class Config:
     request_seconds: float = _setting(
         600.0, "time a request may take before it is answered 504", "s"
     )
+    explanation_seconds: float = _setting(
+        60.0, "time that the explanations of a request may take", "s"
+    )
     max_in_flight: int = _setting(
         64, "requests being answered at once, all workers; beyond it 503"
     )

@@ -17,6 +17,7 @@ CARD = "model.json"
 GOLDEN = "golden.json"
 STATISTICS = "statistics.json"
 REFERENCE = "reference.parquet"
+EXEMPLARS = "exemplars.json"
 
 # Far above any real bundle: tables of numbers, a few weights files.
 _MAX_FILES = 64
