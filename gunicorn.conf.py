@@ -95,6 +95,14 @@ def post_worker_init(worker: Any) -> None:
     services.start(is_stopping=lambda: not worker.alive, cell=worker.cell)
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """Have the worker keep what it counted, after its last request."""
+    # The master calls this too, for a worker that it finds gone.
+    wsgi = getattr(worker, "wsgi", None)
+    if wsgi is not None:
+        wsgi.extensions["foretell"].finish()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """What a worker had in flight when it was killed is so no more."""
     services = server.app.wsgi().extensions["foretell"]

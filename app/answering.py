@@ -13,6 +13,7 @@ from app.encode import Answer, CsvWriter, JsonWriter
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.store.records import DeploymentSettings
+from backends.humility import Humbled, Rule
 
 Writer = JsonWriter | CsvWriter
 
@@ -25,6 +26,7 @@ class Answering:
     passthrough: names of columns to copy into the answer, or "all".
     decimals: most digits after the point.
     prediction_warning: regression: flag predictions outside the bounds.
+    count: is told what humility rules found.
     """
 
     served: ServedModel
@@ -33,6 +35,7 @@ class Answering:
     passthrough: tuple[str, ...] | Literal["all"] = ()
     decimals: int = 10
     prediction_warning: bool = False
+    count: Callable[[tuple[Rule, ...], Humbled], None] | None = None
 
     def read(
         self, body: bytes, content_type: str | None, limits: Config
@@ -91,7 +94,7 @@ class Answering:
                 settings.prediction_warning_upper,
             )
         threshold = model.threshold if self.threshold is None else self.threshold
-        return Rules(threshold, bounds, settings.active_rules)
+        return Rules(threshold, bounds, settings.active_rules, count=self.count)
 
 
 def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:

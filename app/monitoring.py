@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from app.services import Services
+from app.store.errors import StoreUnavailable
 from backends import compiled
 from backends.compiled import Verdict
 
@@ -17,8 +22,8 @@ from backends.compiled import Verdict
 def exposition(services: Services) -> bytes:
     """The metrics in Prometheus's text format.
 
-    They are read from the picture of the store that requests are answered by: there
-    is nothing that the workers would have to count together.
+    Most is read from the picture of the store that requests are answered by. What the
+    workers count together is read from the store, and left out while that is away.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Present(services))
@@ -54,6 +59,35 @@ class _Present(Collector):
                 {},
             )
         yield deployments
+        yield from self._humility()
+
+    def _humility(self) -> Iterator[Metric]:
+        """Counts of the rules that there are now; of all workers, to the second."""
+        try:
+            totals = self._services.store.humility_totals()
+        except StoreUnavailable:
+            # An answer without them says so; none would tell nothing at all.
+            return
+        found = {(each.deployment_id, each.rule_id): each for each in totals}
+        labels = ["deployment", "rule"]
+        triggered = CounterMetricFamily(
+            "foretell_humility_triggered_rows",
+            "Rows that a humility rule triggered for.",
+            labels=labels,
+        )
+        looked_at = CounterMetricFamily(
+            "foretell_humility_rows",
+            "Rows that were held against a humility rule.",
+            labels=labels,
+        )
+        for deployment in self._services.snapshot.deployments.values():
+            for rule in deployment.settings.humility:
+                key = deployment.id, rule.id
+                total = found.get(key)
+                triggered.add_metric(key, total.triggered if total else 0)
+                looked_at.add_metric(key, total.looked_at if total else 0)
+        yield triggered
+        yield looked_at
 
     def _verdict(self, model_id: str, format: str) -> Verdict:
         """What serves the model here, or would if it were loaded."""

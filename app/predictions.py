@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -90,6 +90,7 @@ def predict(
                 arguments.passthrough,
                 arguments.decimals,
                 arguments.prediction_warning,
+                partial(services.humility_counts.count, deployment.id),
             )
             content_type = environ.get("CONTENT_TYPE")
             chunks = answering.read(body, content_type, services.config)

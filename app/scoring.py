@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
@@ -13,7 +14,7 @@ from app.explaining import Explaining, Explanations
 from backends import humility
 from backends.base import Backend
 from backends.features import Columns
-from backends.humility import Humbled
+from backends.humility import Humbled, HumilityError, Rule
 from backends.model import Model
 
 
@@ -24,13 +25,15 @@ class Rules:
     threshold: a binary prediction is positive above it.
     outlier_bounds: regression predictions outside are flagged; None: not asked for.
     humility: rules in their order.
+    count: is told what the rules found, also when they refuse the request.
     explaining: what is to be explained; None: nothing.
     """
 
     threshold: float
     outlier_bounds: tuple[float, float] | None = None
-    humility: tuple[humility.Rule, ...] = ()
+    humility: tuple[Rule, ...] = ()
     explaining: Explaining | None = None
+    count: Callable[[tuple[Rule, ...], Humbled], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,25 @@ def score(
         outliers = backend.flag_outliers(values, rules.outlier_bounds)
     humbled = None
     if rules.humility:
-        humbled = humility.judge(rules.humility, backend.model, columns, values)
+        humbled = _judge(rules, backend.model, columns, values)
     explanations = None
     if rules.explaining is not None:
         explanations = rules.explaining.explain(backend, columns, values)
     return Predictions(values, positive, outliers, humbled, explanations)
+
+
+def _judge(
+    rules: Rules, model: Model, columns: Columns, values: NDArray[np.float64]
+) -> Humbled:
+    try:
+        humbled = humility.judge(rules.humility, model, columns, values)
+    except HumilityError as error:
+        if rules.count is not None:
+            rules.count(rules.humility, error.humbled)
+        raise
+    if rules.count is not None:
+        rules.count(rules.humility, humbled)
+    return humbled
 
 
 def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from app.admission import Admission
 from app.bulk import BulkPool
 from app.config import Config
+from app.humility_counts import HumilityCounts
 from app.model_cache import ModelCache
 from app.slow_clients import SlowClients
 from app.store.bundles import Bundles
@@ -25,6 +26,9 @@ from backends.trees import fingerprint
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
 
 _CATCH_UP_SECONDS = 0.02
+
+# Between two additions to the counts in the database, each a write.
+_COUNTS_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +54,13 @@ class Services:
             config.max_in_flight, config.bulk_slots, config.workers
         )
         self.slow_clients = SlowClients()
+        self.humility_counts = HumilityCounts()
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0
         self._refreshing = threading.Lock()
         self._is_following = True
+        self._next_counts = 0.0
+        self._is_keeping = True
         self._loaded = threading.Event()
         self._is_stopping: Callable[[], bool] = lambda: False
 
@@ -162,6 +169,9 @@ class Services:
             self._refresh_safely()
             if not self._loaded.is_set():
                 self._warm()
+            if time.monotonic() >= self._next_counts:
+                self._keep_counts()
+                self._next_counts = time.monotonic() + _COUNTS_SECONDS
             wait.wait(self.config.refresh_seconds)
 
     def _refresh_safely(self) -> None:
@@ -177,6 +187,22 @@ class Services:
             if not self._is_following:
                 log.warning("the store can be read again")
             self._is_following = True
+
+    def _keep_counts(self) -> None:
+        try:
+            self.humility_counts.keep(self.store)
+        except Exception:
+            # They are held until the database is back.
+            if self._is_keeping:
+                log.exception("counts of humility rules cannot be kept")
+            self._is_keeping = False
+        else:
+            self._is_keeping = True
+
+    def finish(self) -> None:
+        """Keep what is still to be kept, in a worker that ends."""
+        self._keep_counts()
+        self.close()
 
     def _warm(self) -> None:
         if not self.has_read_store:

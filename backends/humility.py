@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     # The store reads rules, and has no use for pyarrow.
     from backends.features import Columns
 
+# Source: "Humility settings".
+MOST_RULES = 10
+
 Bools = NDArray[np.bool_]
 
 

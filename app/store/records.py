@@ -26,9 +26,6 @@ InvalidNumbers = Literal["error", "missing"]
 UnknownCategories = Literal["missing", "error"]
 ShapOutput = Literal["margin", "probability"]
 
-# Source: "Humility settings".
-MOST_RULES = 10
-
 _ID = re.compile(r"[0-9a-f]{24}")
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
@@ -267,6 +264,31 @@ class Snapshot:
         return [each for each in self.deployments.values() if each.is_visible_to(user)]
 
 
+@dataclass(frozen=True, slots=True)
+class HumilityCount:
+    """What a humility rule found in rows of an hour.
+
+    hour: its first moment.
+    triggered: rows that the rule triggered for, of those it was held against.
+    """
+
+    deployment_id: str
+    rule_id: str
+    hour: datetime
+    triggered: int
+    looked_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class HumilityTotal:
+    """The same over a time; also of a rule that was removed since."""
+
+    deployment_id: str
+    rule_id: str
+    triggered: int
+    looked_at: int
+
+
 def check_threshold(threshold: float | None) -> float | None:
     """The threshold as float; raises InvalidSetting when it is no probability."""
     number = _number("threshold", threshold)
@@ -318,6 +340,7 @@ def _rules_from_json(cards: object) -> tuple[Rule, ...]:
         raise InvalidSetting("humility", f"a list is expected, not {_shown(cards)}")
     if not cards:
         return ()
+    from backends.humility import MOST_RULES
     from backends.humility_json import InvalidRule, from_json
 
     rules = []
@@ -330,7 +353,7 @@ def _rules_from_json(cards: object) -> tuple[Rule, ...]:
 
 
 def _check_rules(rules: object) -> None:
-    from backends.humility import Rule
+    from backends.humility import MOST_RULES, Rule
 
     if not isinstance(rules, tuple) or not all(
         isinstance(each, Rule) for each in rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,8 @@ from app.store.errors import (
 from app.store.records import (
     Deployment,
     DeploymentSettings,
+    HumilityCount,
+    HumilityTotal,
     Snapshot,
     StoredModel,
     Token,
@@ -39,6 +41,7 @@ from app.store.records import (
 
 if TYPE_CHECKING:
     # The package brings numpy, which `foretell list` does not need.
+    from backends.humility import Rule
     from backends.model import Model
 
 
@@ -58,7 +61,8 @@ class Store:
     """What outlives the processes; they all see the same.
 
     Nothing is opened before the first verb, so a store may be made before a fork.
-    Every verb is one transaction, and every change raises the generation in it.
+    Every verb is one transaction, and every change raises the generation in it; counts
+    alone do not.
     Verbs raise StoreUnavailable when the database does not answer.
     """
 
@@ -282,11 +286,24 @@ class Store:
             queries.save(connection, new)
         return new
 
-    def replace_model(self, deployment_id: str, model_id: str) -> Deployment:
-        """Raises UnknownDeployment and UnknownModel."""
+    def replace_model(
+        self,
+        deployment_id: str,
+        model_id: str,
+        *,
+        check: Callable[[Deployment], None] | None = None,
+    ) -> Deployment:
+        """Give a deployment another model.
+
+        check: raises what it will if the deployment, as it is at that moment, must not
+            have the model; nothing is changed then.
+        Raises UnknownDeployment and UnknownModel.
+        """
         with self._change() as connection:
             old = queries.get_deployment(connection, deployment_id)
             queries.check_model(connection, model_id)
+            if check is not None:
+                check(old)
             new = replace(old, model_id=model_id, updated_at=_now())
             queries.save(connection, new)
         return new
@@ -295,8 +312,51 @@ class Store:
         """Raises UnknownDeployment."""
         return self.update_deployment(deployment_id, enabled=enabled)
 
+    def change_humility(
+        self, deployment_id: str, change: Callable[[Deployment], Sequence[Rule]]
+    ) -> Deployment:
+        """Put the rules that `change` makes of a deployment in the place of its own.
+
+        change: gets the deployment as it is, with no other change until the end; what
+            it raises leaves everything as it was.
+        Raises UnknownDeployment and InvalidSetting.
+        """
+        with self._change() as connection:
+            old = queries.get_deployment(connection, deployment_id)
+            settings = replace(old.settings, humility=tuple(change(old)))
+            new = replace(old, settings=settings, updated_at=_now())
+            queries.save(connection, new)
+        return new
+
+    def add_humility_counts(self, counts: Sequence[HumilityCount]) -> None:
+        """Add to the counts of the same deployments, rules and hours.
+
+        Counts of deployments that were deleted are dropped. The generation stays: no
+        server has to look at anything again.
+        """
+        with self._database.write() as connection:
+            queries.add_humility_counts(connection, counts)
+
+    def humility_totals(
+        self,
+        deployment_id: str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[HumilityTotal]:
+        """How often rules triggered, by deployment and rule; none for never.
+
+        deployment_id: None for all. start, end: with time zone; hours that begin from
+            `start` on and before `end` count, and None is no limit.
+        """
+        with self._database.read() as connection:
+            return queries.humility_totals(connection, deployment_id, start, end)
+
     def delete_deployment(self, deployment_id: str) -> None:
-        """The model and its bundle stay; raises UnknownDeployment."""
+        """Its counts go with it, the model and its bundle stay.
+
+        Raises UnknownDeployment.
+        """
         with self._change() as connection:
             deployment = queries.get_deployment(connection, deployment_id)
             queries.delete(connection, deployment)

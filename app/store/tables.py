@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 # The newest migration. Known here so that looking whether a database is current
 # costs one query and not the import of alembic.
-SCHEMA = "0001"
+SCHEMA = "0002"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -124,4 +124,19 @@ deployments = Table(
     Column("settings", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+humility_counts = Table(
+    "humility_counts",
+    metadata,
+    Column(
+        "deployment_id",
+        # Counts that a worker adds late find the deployment, or go with it.
+        ForeignKey("deployments.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("rule_id", String(24), primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("triggered", BigInteger, nullable=False),
+    Column("looked_at", BigInteger, nullable=False),
 )
