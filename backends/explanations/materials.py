@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import cached_property
 from pathlib import Path
 
-from backends.explanations.exemplars import Exemplars
-from backends.features import Columns
+import pyarrow.parquet as pq
+
+from backends.bundle import REFERENCE, BundleRejected
+from backends.explanations.base import NotInitialized
+from backends.explanations.exemplars import Exemplars, read
+from backends.features import Columns, DataError, Decoder
 from backends.model import Model
+
+log = logging.getLogger(__name__)
 
 
 class Materials:
@@ -22,9 +29,31 @@ class Materials:
     @cached_property
     def exemplars(self) -> Exemplars:
         """What XEMP puts in a feature's place. Raises NotInitialized."""
-        raise NotImplementedError
+        try:
+            with self._reading:
+                found = read(self._folder, self._model.features)
+        except (BundleRejected, OSError) as error:
+            # Deployment has read the file: it was damaged since.
+            log.error("model %s cannot be explained: %s", self._model.id, error)
+            raise NotInitialized from error
+        if found is None:
+            raise NotInitialized
+        return found
 
     @cached_property
     def reference(self) -> Columns:
         """Rows of the training data. Raises NotInitialized if there are none."""
-        raise NotImplementedError
+        path = self._folder / REFERENCE
+        if not path.exists():
+            raise NotInitialized
+        with self._reading:
+            # The whole file in one piece: `read_table` would bring pyarrow's scanner.
+            table = pq.ParquetFile(path).read()
+        try:
+            columns = Decoder(self._model.features).from_table(table)
+        except DataError as error:
+            # Rows that the model is never asked.
+            raise NotInitialized from error
+        if not len(columns):
+            raise NotInitialized
+        return columns
