@@ -10,6 +10,7 @@ from typing import Literal
 from app.config import Config
 from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.encode import Answer, CsvWriter, JsonWriter
+from app.explanation_request import Explained
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.store.records import DeploymentSettings
@@ -27,6 +28,7 @@ class Answering:
     decimals: most digits after the point.
     prediction_warning: regression: flag predictions outside the bounds.
     count: is told what humility rules found.
+    explained: how rows are explained, and what is told; None: not at all.
     """
 
     served: ServedModel
@@ -36,6 +38,7 @@ class Answering:
     decimals: int = 10
     prediction_warning: bool = False
     count: Callable[[tuple[Rule, ...], Humbled], None] | None = None
+    explained: Explained | None = None
 
     def read(
         self, body: bytes, content_type: str | None, limits: Config
@@ -56,6 +59,7 @@ class Answering:
             limits,
             refuse_unknown=settings.unknown_categories == "error",
             refuse_invalid=settings.invalid_numbers == "error",
+            shown=() if self.explained is None else self.explained.shown,
         )
 
     def begin(
@@ -80,6 +84,8 @@ class Answering:
                 if settings.approval_workflow
                 else None,
                 passthrough=tuple(first.passthrough),
+                humility=rules.humility,
+                told=None if self.explained is None else self.explained.told,
             )
         )
         return writer, partial(_rows, self.served, rules, writer)
@@ -94,7 +100,8 @@ class Answering:
                 settings.prediction_warning_upper,
             )
         threshold = model.threshold if self.threshold is None else self.threshold
-        return Rules(threshold, bounds, settings.active_rules, count=self.count)
+        explaining = None if self.explained is None else self.explained.explaining
+        return Rules(threshold, bounds, settings.active_rules, explaining, self.count)
 
 
 def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -11,21 +10,26 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from app.decode import Chunk
 from app.errors import OutputColumnsClash
+from app.explanation_columns import ExplanationCells, Told
+from app.humility_columns import humility_keys, overridden, override_values
+from app.json_rows import RowTemplate, constant, plain_rows, shap_rows
 from app.scoring import Predictions
+from app.tokens import (
+    Tokens,
+    csv_cell,
+    csv_numbers,
+    json_value,
+    number_tokens,
+    pick,
+    plain,
+)
+from backends.humility import Rule
 from backends.model import Label, Model
 
 Passthrough = Mapping[str, Sequence[Any] | pa.Array]
-Tokens = Iterable[bytes]
-
-# The largest power of ten that a double holds exactly.
-_LARGEST_EXACT_POWER = 22
-# Up to so many numbers, numpy's calls cost more than Python's rounding.
-_FEW = 32
-_CSV_QUOTED = re.compile(r'[",\r\n]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Answer:
     with_outliers: whether the predictions carry outlier flags.
     approval: the deployment's approval status; None where the workflow is off.
     passthrough: names of the passthrough columns, in order.
+    humility: the rules that the predictions were held against.
+    told: what the predictions' explanations tell; None if they carry none.
     """
 
     model: Model
@@ -47,6 +53,8 @@ class Answer:
     with_outliers: bool = False
     approval: str | None = None
     passthrough: Sequence[str] = ()
+    humility: Sequence[Rule] = ()
+    told: Told | None = None
 
 
 class JsonWriter:
@@ -64,51 +72,71 @@ class JsonWriter:
     def __init__(self, answer: Answer) -> None:
         self.model = answer.model
         self.decimals = answer.decimals
+        self.rules = answer.humility
         labels = json_labels(answer.model, named=answer.named_labels)
         self.labels = list(map(orjson.dumps, labels))
-        self._row = _template(answer, self.labels)
-        self._end = b"}"
-        if answer.approval is not None:
-            approval = _constant(orjson.dumps(answer.approval))
-            self._end = b',"deploymentApprovalStatus":' + approval + b"}"
+        self.overrides = _overrides(answer, self.labels)
+        self.is_shap = answer.told is not None and answer.told.is_shap
+        self.explanations = _explanation_cells(answer, self.labels)
+        self.template = _template(answer, self.labels)
 
     def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' objects joined by commas, without the enclosing list."""
         passthrough = chunk.passthrough
         row_ids = _row_ids(chunk.first_row, len(predictions))
         cells = _JSON_CELLS[self.model.task](self, predictions, row_ids)
-        cells += [map(json_value, _plain(values)) for values in passthrough.values()]
-        row = self._row + _passed(passthrough) + self._end
+        explained = self._explained(predictions, chunk)
+        passed = [map(json_value, plain(values)) for values in passthrough.values()]
+        if self.is_shap:
+            cells = [*self.template.ordered([*cells, *explained]), *passed]
+        else:
+            cells += passed + explained
+        if predictions.humbled is not None:
+            cells.append(humility_keys(self.rules, predictions.humbled))
+        row = self.template.start + _passed(passthrough) + self.template.end
         return b",".join([row % each for each in zip(*cells, strict=True)])
+
+    def _explained(self, predictions: Predictions, chunk: Chunk) -> list[Tokens]:
+        if self.explanations is None or predictions.explanations is None:
+            return []
+        cells = [self.explanations.json(predictions.explanations, chunk)]
+        if self.is_shap:
+            cells.append(self.explanations.shap_metadata(predictions.explanations))
+        return cells
 
     def _binary(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         positive = predictions.values[:, 0]
-        flags = np.asarray(predictions.positive)
         yes, no = self.labels
+        predicted = pick([no, yes], np.asarray(predictions.positive))
         return [
             number_tokens(positive, self.decimals),
             number_tokens(1.0 - positive, self.decimals),
-            _pick([no, yes], flags),
+            overridden(predicted, predictions.humbled, self.overrides),
             row_ids,
         ]
 
     def _regression(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         values = number_tokens(predictions.values[:, 0], self.decimals)
+        predicted = overridden(values, predictions.humbled, self.overrides)
         if predictions.outliers is None:
-            return [values, values, row_ids]
+            return [values, predicted, row_ids]
         return [
             values,
-            _pick([b"false", b"true"], predictions.outliers),
+            pick([b"false", b"true"], predictions.outliers),
             row_ids,
-            values,
+            predicted,
         ]
 
     def _multiclass(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         numbers: list[Tokens] = [
             number_tokens(values, self.decimals) for values in predictions.values.T
         ]
-        winners = predictions.values.argmax(axis=1)
-        return [*numbers, _pick(self.labels, winners), row_ids]
+        winners = pick(self.labels, predictions.values.argmax(axis=1))
+        return [
+            *numbers,
+            overridden(winners, predictions.humbled, self.overrides),
+            row_ids,
+        ]
 
 
 # In the order in which the templates take them.
@@ -119,43 +147,44 @@ _JSON_CELLS = {
 }
 
 
-# Each in two steps: %b is what all rows share, %%b what is each row's own.
-_BINARY_ROW = (
-    b'{"predictionValues":[{"value":%%b,"label":%b},{"value":%%b,"label":%b}],'
-    b'"predictionThreshold":%b,"prediction":%%b,"rowId":%%b'
-)
-_REGRESSION_ROW = (
-    b'{"predictionValues":[{"value":%%b,"label":%b}],"prediction":%%b,"rowId":%%b'
-)
-# The documented sample with a warning has the keys in another order.
-_FLAGGED_ROW = (
-    b'{"predictionValues":[{"value":%%b,"label":%b}],'
-    b'"isOutlierPrediction":%%b,"rowId":%%b,"prediction":%%b'
-)
-_MULTICLASS_ROW = b'{"predictionValues":[%b],"prediction":%%b,"rowId":%%b'
-_MULTICLASS_VALUE = b'{"value":%%b,"label":%b}'
+def _template(answer: Answer, labels: Sequence[bytes]) -> RowTemplate:
+    if answer.told is not None and answer.told.is_shap:
+        return shap_rows(
+            answer.model,
+            labels,
+            threshold=answer.threshold,
+            with_outliers=answer.with_outliers,
+            approval=answer.approval,
+            with_humility=bool(answer.humility),
+        )
+    return plain_rows(
+        answer.model,
+        labels,
+        threshold=answer.threshold,
+        with_outliers=answer.with_outliers,
+        approval=answer.approval,
+        explanations_key=None if answer.told is None else answer.told.key,
+        with_humility=bool(answer.humility),
+    )
 
 
-def _template(answer: Answer, labels: Sequence[bytes]) -> bytes:
-    """A row's text up to what is passed through; takes the cells of a row."""
-    labels = list(map(_constant, labels))
-    if answer.model.task == "binary":
-        return _BINARY_ROW % (*labels, orjson.dumps(answer.threshold))
-    if answer.model.task == "multiclass":
-        values = [_MULTICLASS_VALUE % label for label in labels]
-        return _MULTICLASS_ROW % b",".join(values)
-    return (_FLAGGED_ROW if answer.with_outliers else _REGRESSION_ROW) % labels[0]
+def _explanation_cells(
+    answer: Answer, labels: Sequence[bytes]
+) -> ExplanationCells | None:
+    if answer.told is None:
+        return None
+    return ExplanationCells(answer.model, answer.told, labels, answer.decimals)
 
 
 def _passed(passthrough: Passthrough) -> bytes:
     if not passthrough:
         return b""
-    names = [_constant(orjson.dumps(name)) + b":%b" for name in passthrough]
+    names = [constant(orjson.dumps(name)) + b":%b" for name in passthrough]
     return b',"passthroughValues":{' + b",".join(names) + b"}"
 
 
-def _constant(text: bytes) -> bytes:
-    return text.replace(b"%", b"%%")
+def _row_ids(first_row: int, count: int) -> list[bytes]:
+    return [b"%d" % row for row in range(first_row, first_row + count)]
 
 
 class CsvWriter:
@@ -171,6 +200,10 @@ class CsvWriter:
         self.decimals = answer.decimals
         self.threshold = repr(float(answer.threshold)).encode()
         self.approval = answer.approval
+        labels = [csv_cell(label_text(label)) for label in _classes(answer.model)]
+        self.labels = labels
+        self.overrides = _overrides(answer, labels)
+        self.explanations = _explanation_cells(answer, ())
         columns = csv_columns(answer)
         if clash := [name for name in answer.passthrough if name in set(columns)]:
             raise OutputColumnsClash(clash)
@@ -180,11 +213,13 @@ class CsvWriter:
         """The rows' lines, each ended."""
         cells = _CELLS[self.model.task](self, predictions)
         if predictions.outliers is not None:
-            cells.append(_pick([b"False", b"True"], predictions.outliers))
+            cells.append(pick([b"False", b"True"], predictions.outliers))
+        if self.explanations is not None and predictions.explanations is not None:
+            cells += self.explanations.csv(predictions.explanations, chunk)
         if self.approval is not None:
             cells.append(repeat(csv_cell(self.approval)))
         for values in chunk.passthrough.values():
-            cells.append(map(csv_cell, _plain(values)))
+            cells.append(map(csv_cell, plain(values)))
         parts = list(
             chain.from_iterable(zip(cells, repeat(repeat(b",")), strict=False))
         )
@@ -193,25 +228,29 @@ class CsvWriter:
 
     def _binary(self, predictions: Predictions) -> list[Tokens]:
         positive = predictions.values[:, 0]
-        yes = csv_cell(label_text(self.model.positive_label))
-        no = csv_cell(label_text(self.model.negative_label))
+        yes, no = self.labels
         return [
-            _csv_numbers(positive, self.decimals),
-            _csv_numbers(1.0 - positive, self.decimals),
-            _pick([no, yes], np.asarray(predictions.positive)),
+            csv_numbers(positive, self.decimals),
+            csv_numbers(1.0 - positive, self.decimals),
+            overridden(
+                pick([no, yes], np.asarray(predictions.positive)),
+                predictions.humbled,
+                self.overrides,
+            ),
             repeat(self.threshold),
             repeat(yes),
         ]
 
     def _regression(self, predictions: Predictions) -> list[Tokens]:
-        return [_csv_numbers(predictions.values[:, 0], self.decimals)]
+        values = csv_numbers(predictions.values[:, 0], self.decimals)
+        return [overridden(values, predictions.humbled, self.overrides)]
 
     def _multiclass(self, predictions: Predictions) -> list[Tokens]:
-        labels = [csv_cell(label_text(label)) for label in self.model.labels]
         numbers: list[Tokens] = [
-            _csv_numbers(values, self.decimals) for values in predictions.values.T
+            csv_numbers(values, self.decimals) for values in predictions.values.T
         ]
-        return [*numbers, _pick(labels, predictions.values.argmax(axis=1))]
+        winners = pick(self.labels, predictions.values.argmax(axis=1))
+        return [*numbers, overridden(winners, predictions.humbled, self.overrides)]
 
 
 _CELLS = {
@@ -224,18 +263,47 @@ _CELLS = {
 def csv_columns(answer: Answer) -> list[str]:
     """Names of the output columns, in the order of recorded answers."""
     model = answer.model
-    classes: Sequence[Label | None] = model.labels
-    if model.task == "binary":
-        classes = (model.positive_label, model.negative_label)
-    columns = [f"{model.target}_{label_text(label)}_PREDICTION" for label in classes]
+    names = map(label_text, _classes(model))
+    columns = [f"{model.target}_{name}_PREDICTION" for name in names]
     columns.append(f"{model.target}_PREDICTION")
     if model.task == "binary":
         columns += ["THRESHOLD", "POSITIVE_CLASS"]
     if answer.with_outliers:
         columns.append("IS_OUTLIER_PREDICTION")
+    if (explanations := _explanation_cells(answer, ())) is not None:
+        columns += explanations.csv_columns
     if answer.approval is not None:
         columns.append("DEPLOYMENT_APPROVAL_STATUS")
     return columns
+
+
+def _overrides(answer: Answer, labels: Sequence[bytes]) -> list[bytes]:
+    """What each humility rule puts in the prediction's place.
+
+    labels: as the answer spells them, in the order of `_classes`.
+    """
+    if not answer.humility:
+        return []
+    model = answer.model
+    values = override_values(answer.humility)
+    if model.task == "regression":
+        return [
+            b"" if value is None else _number(value, answer.decimals)
+            for value in values
+        ]
+    spelled = dict(zip(map(label_text, _classes(model)), labels, strict=True))
+    return [spelled.get(label_text(value), b"null") for value in values]
+
+
+def _number(value: Label, decimals: int) -> bytes:
+    return number_tokens(np.array([float(value)]), decimals)[0]
+
+
+def _classes(model: Model) -> Sequence[Label | None]:
+    """The class labels in the order of answers: of two the positive one first."""
+    if model.task == "binary":
+        return (model.positive_label, model.negative_label)
+    return model.labels
 
 
 def json_labels(model: Model, *, named: bool) -> list[Label | None]:
@@ -248,105 +316,12 @@ def json_labels(model: Model, *, named: bool) -> list[Label | None]:
         return [model.target]
     if model.task == "multiclass":
         return [label_text(label) for label in model.labels]
-    return [model.positive_label, model.negative_label] if named else [1, 0]
+    return list(_classes(model)) if named else [1, 0]
 
 
 def label_text(label: Label | None) -> str:
     """A class label as column names and CSV cells spell it."""
     return str(label)
-
-
-def round_decimals(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
-    """Round to at most so many digits after the point, exactly; -0.0 becomes 0.0.
-
-    Equal to Python's `round` on every value. A number scaled by a power of ten is off
-    by at most half a unit in its last place: where that could decide between two
-    neighbours, Python's own decimal rounding does.
-    """
-    if decimals > _LARGEST_EXACT_POWER or len(values) < _FEW:
-        return _round_slowly(values, decimals)
-    scale = 10.0**decimals
-    # Numbers beyond this have no digit to round, and would overflow when scaled.
-    scaled = np.where(np.abs(values) < 2.0**52, values, 0.0) * scale
-    rounded = np.rint(scaled) / scale
-    doubtful = np.abs(scaled - np.floor(scaled) - 0.5) <= np.abs(scaled) * 2.0**-51
-    doubtful |= np.abs(values) >= 2.0**52
-    if doubtful.any():
-        rounded[doubtful] = _round_slowly(values[doubtful], decimals)
-    return np.asarray(rounded + 0.0)
-
-
-def _round_slowly(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
-    return np.array(_rounded(values, decimals), np.float64)
-
-
-def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
-    # No double has a digit further than 1,074 places behind the point.
-    places = min(decimals, 1100)
-    # Adding 0.0 makes -0.0 positive.
-    return [round(value, places) + 0.0 for value in values.tolist()]
-
-
-def number_tokens(values: NDArray[np.float64], decimals: int) -> list[bytes]:
-    """Each number rounded, in its shortest form."""
-    if len(values) < _FEW:
-        return [orjson.dumps(value) for value in _rounded(values, decimals)]
-    return _tokens(round_decimals(np.ascontiguousarray(values), decimals))
-
-
-def _csv_numbers(values: NDArray[np.float64], decimals: int) -> list[bytes]:
-    rounded = round_decimals(np.ascontiguousarray(values), decimals)
-    tokens = _tokens(rounded)
-    # Recorded CSV answers spell these as Python does: 6.50871e-05.
-    sizes = np.abs(rounded)
-    unusual = (sizes != 0.0) & ((sizes < 1e-4) | (sizes >= 1e16))
-    for position in np.flatnonzero(unusual).tolist():
-        tokens[position] = repr(float(rounded[position])).encode()
-    return tokens
-
-
-def _tokens(values: NDArray[np.float64]) -> list[bytes]:
-    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-    return text[1:-1].split(b",")
-
-
-def _row_ids(first_row: int, count: int) -> list[bytes]:
-    return [b"%d" % row for row in range(first_row, first_row + count)]
-
-
-def _pick(
-    choices: Sequence[bytes], positions: NDArray[np.intp] | NDArray[np.bool_]
-) -> list[bytes]:
-    return [choices[position] for position in positions.tolist()]
-
-
-def _plain(values: Sequence[Any] | pa.Array) -> Sequence[Any]:
-    return values.to_pylist() if isinstance(values, pa.Array) else values
-
-
-def json_value(value: Any) -> bytes:
-    """A passthrough value as JSON; NaN and infinities, which JSON lacks, as null."""
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        # An integer that does not fit 64 bits.
-        return orjson.dumps(str(value))
-
-
-def csv_cell(value: Any) -> bytes:
-    """A value as a CSV cell: quoted only where it must be; None is empty."""
-    if value is None:
-        return b""
-    text = value if isinstance(value, str) else _cell_text(value)
-    if _CSV_QUOTED.search(text) or text[:1] == " " or text[-1:] == " ":
-        text = '"' + text.replace('"', '""') + '"'
-    return text.encode()
-
-
-def _cell_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value)
-    return json_value(value).decode()
 
 
 def _weave(parts: Sequence[Tokens]) -> list[bytes]:

@@ -22,7 +22,6 @@ from app.errors import (
     DeploymentNotActive,
     DuplicateColumns,
     ExplainedDeploymentNotFound,
-    ExplanationsUnavailable,
     InvalidToken,
     ModelUnavailable,
     NoCredentials,
@@ -38,10 +37,19 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.store.errors import UnknownDeployment
+from backends.explanations.base import (
+    ExplanationTooSlow,
+    NotExplainable,
+    NotInitialized,
+)
 from backends.features import DataError
+from backends.humility import HumilityError
 from schemas.arguments import InvalidArgument, InvalidInstant
 
 log = logging.getLogger(__name__)
+
+# A status that HTTP knows nothing of: the documents' own.
+HUMILITY: Final = 480
 
 # Looked up along the class's ancestry. 504 and 503 are retried by clients.
 _STATUS: Final[dict[type[Exception], int]] = {
@@ -52,7 +60,10 @@ _STATUS: Final[dict[type[Exception], int]] = {
     ExplainedDeploymentNotFound: 404,
     DeploymentIsExternal: 400,
     DeploymentNotActive: 422,
-    ExplanationsUnavailable: 422,
+    NotInitialized: 422,
+    NotExplainable: 422,
+    ExplanationTooSlow: 422,
+    HumilityError: HUMILITY,
     NotTimeSeries: 422,
     NotAcceptable: 406,
     InvalidArgument: 422,
@@ -125,4 +136,6 @@ def message(text: str | dict[str, str], status: int) -> Response:
     read the body as ASCII text.
     """
     body = json.dumps({"message": text})
-    return Response(body, status, content_type="application/json")
+    # Without a phrase of ours this status line would say UNKNOWN.
+    line = f"{HUMILITY} HUMILITY RULE" if status == HUMILITY else status
+    return Response(body, line, content_type="application/json")

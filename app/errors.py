@@ -48,10 +48,6 @@ class DeploymentNotActive(AppError):
         super().__init__("The deployment you are trying to predict on is not active.")
 
 
-class ExplanationsUnavailable(AppError):
-    """Explanations are asked for and cannot be had."""
-
-
 class NotTimeSeries(AppError):
     """A time series parameter for a model that is none."""
 

@@ -28,13 +28,19 @@ from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
-    ExplanationsUnavailable,
     InvalidToken,
     ModelUnavailable,
     NotAcceptable,
     NotReady,
     NotTimeSeries,
     SlowClient,
+)
+from app.explanation_request import (
+    PREDICTIONS,
+    Explained,
+    Route,
+    asks_for_explanations,
+    read_request,
 )
 from app.front import Answered, Headers
 from app.model_cache import ServedModel
@@ -44,13 +50,14 @@ from app.store.records import Deployment, User, check_id
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
 from schemas.arguments import PredictionArguments, read_arguments
-from schemas.errors import data_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 # Each part of an answer is a write of its own; smaller answers are worth a copy.
 _ONE_WRITE = 65_536
+# Explaining a row takes as long as predicting so many, at least.
+_EXPLAINING = 20
 # Smaller answers grow, or gain nothing worth the time, when compressed.
 _COMPRESS_FROM = 1400
 
@@ -60,22 +67,34 @@ def predict(
     record: RequestRecord,
     environ: WSGIEnvironment,
     deployment_id: str,
+    route: Route = PREDICTIONS,
 ) -> Answered:
     """Score the rows of the request with a deployment's model.
 
-    Source: "Predictions for deployments", legacy and serverless.
+    route: what the address says of explanations.
+
+    Source: "Predictions for deployments", legacy and serverless; "Prediction
+    Explanations for deployment".
     """
     deadline = time.monotonic() + services.config.request_seconds
     with services.admission:
-        user = _user(services, environ, record)
+        user = user_of(services, environ, record)
         arguments = _arguments(environ.get("QUERY_STRING", ""))
         kind = _writer(environ.get("HTTP_ACCEPT", ""))
-        deployment = _deployment(services, deployment_id, user, arguments, record)
+        deployment = _deployment(
+            services, deployment_id, user, arguments, route, record
+        )
         served, is_cached = _model(services, deployment, record)
-        _refuse_unsupported(arguments)
+        if arguments.wants_time_series:
+            raise NotTimeSeries
+        explained = None
+        if arguments.explanations is not None or route is not PREDICTIONS:
+            explained = read_request(
+                served, deployment.settings, arguments.explanations, route
+            )
         record.stage("accept")
 
-        is_bulk = _is_bulk(services, environ)
+        is_bulk = _is_bulk(services, environ, explained)
         with services.admission.bulk(deadline) if is_bulk else nullcontext():
             if is_bulk:
                 record.stage("wait")
@@ -83,6 +102,9 @@ def predict(
             record.received = len(body)
             record.stage("read")
 
+            if explained is not None:
+                allowed = time.monotonic() + services.config.explanation_seconds
+                explained = explained.until(min(allowed, deadline))
             answering = Answering(
                 served,
                 deployment.settings,
@@ -91,6 +113,7 @@ def predict(
                 arguments.decimals,
                 arguments.prediction_warning,
                 partial(services.humility_counts.count, deployment.id),
+                explained,
             )
             content_type = environ.get("CONTENT_TYPE")
             chunks = answering.read(body, content_type, services.config)
@@ -116,7 +139,10 @@ def predict(
     return headers, parts
 
 
-def _user(services: Services, environ: WSGIEnvironment, record: RequestRecord) -> User:
+def user_of(
+    services: Services, environ: WSGIEnvironment, record: RequestRecord
+) -> User:
+    """Whose request this is. Raises NotReady, InvalidToken and NoCredentials."""
     if not services.has_read_store:
         raise NotReady
     header = environ.get("HTTP_AUTHORIZATION")
@@ -157,6 +183,7 @@ def _deployment(
     deployment_id: str,
     user: User,
     arguments: PredictionArguments,
+    route: Route,
     record: RequestRecord,
 ) -> Deployment:
     record.deployment = deployment_id
@@ -165,9 +192,9 @@ def _deployment(
     try:
         deployment = services.snapshot.deployment(deployment_id, user)
     except UnknownDeployment:
-        if arguments.max_explanations == 0:
+        if not asks_for_explanations(arguments.explanations, route):
             raise
-        raise _not_explained(deployment_id) from None
+        raise not_found(deployment_id) from None
     if deployment.model_id is None:
         raise DeploymentIsExternal
     if not deployment.enabled:
@@ -175,9 +202,11 @@ def _deployment(
     return deployment
 
 
-def _not_explained(deployment_id: str) -> ExplainedDeploymentNotFound:
+def not_found(*ids: str) -> ExplainedDeploymentNotFound:
+    """Nothing has these ids, in the words of older addresses."""
     try:
-        check_id(deployment_id)
+        for each in ids:
+            check_id(each)
     except InvalidId:
         return ExplainedDeploymentNotFound("Bad request")
     return ExplainedDeploymentNotFound("Not found")
@@ -197,15 +226,6 @@ def _model(
     return served, is_cached
 
 
-def _refuse_unsupported(arguments: PredictionArguments) -> None:
-    if arguments.wants_time_series:
-        raise NotTimeSeries
-    if arguments.wants_explanations:
-        raise ExplanationsUnavailable(
-            data_error("max_codes", "prediction explanations are not available")
-        )
-
-
 def _content_length(environ: WSGIEnvironment) -> int | None:
     # gunicorn has refused any that is not a number.
     length = environ.get("CONTENT_LENGTH")
@@ -214,12 +234,16 @@ def _content_length(environ: WSGIEnvironment) -> int | None:
     return None if "HTTP_TRANSFER_ENCODING" in environ else 0
 
 
-def _is_bulk(services: Services, environ: WSGIEnvironment) -> bool:
+def _is_bulk(
+    services: Services, environ: WSGIEnvironment, explained: Explained | None
+) -> bool:
     length = _content_length(environ)
     if length is None:
         return True
     # A compressed body may hold many times what was sent.
     growth = 20 if environ.get("HTTP_CONTENT_ENCODING") else 1
+    if explained is not None:
+        growth *= _EXPLAINING
     return length * growth > services.config.bulk_body
 
 

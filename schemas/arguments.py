@@ -39,34 +39,43 @@ class InvalidInstant(InvalidArgument):
 
 
 @dataclass(frozen=True, slots=True)
+class ExplanationArguments:
+    """What the query string says of explanations.
+
+    most: of a row, `schemas.fields.ALL` for all; None: not said.
+    low, high: rows whose prediction is below low or above high are explained.
+    top_classes, class_names: multiclass: how many of a row's most probable classes
+        are explained, or which.
+    most_ngrams: of the words of a text.
+    """
+
+    most: int | None = None
+    algorithm: Literal["xemp", "shap"] = "xemp"
+    low: float | None = None
+    high: float | None = None
+    top_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    most_ngrams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PredictionArguments:
     """The query string, read.
 
     passthrough: names of columns to copy into the answer, or "all".
     decimals: most digits after the point.
-    max_explanations: explanations a row; `schemas.fields.ALL` for all.
+    explanations: None if the query string says nothing of them.
     """
 
     passthrough: tuple[str, ...] | Literal["all"] = ()
     decimals: int = 10
     prediction_warning: bool = False
-    max_explanations: int = 0
-    explanation_algorithm: str = "xemp"
-    threshold_low: float | None = None
-    threshold_high: float | None = None
-    explanation_num_top_classes: int | None = None
-    explanation_class_names: tuple[str, ...] = ()
+    explanations: ExplanationArguments | None = None
     exclude_adjusted_predictions: bool = True
-    max_ngram_explanations: int = 0
     forecast_point: datetime.datetime | None = None
     predictions_start_date: datetime.datetime | None = None
     predictions_end_date: datetime.datetime | None = None
     relax_known_in_advance: bool | None = None
-
-    @property
-    def wants_explanations(self) -> bool:
-        """Whether explanations are asked for: 0 means all of them for SHAP."""
-        return self.max_explanations > 0 or self.explanation_algorithm == "shap"
 
     @property
     def wants_time_series(self) -> bool:
@@ -136,9 +145,25 @@ class PredictionArgumentsSchema(Schema):
             data.pop("passthrough_columns_set")
             columns = "all"
         # maxCodes is the deprecated name of maxExplanations, which wins.
-        codes = data.pop("max_codes", 0)
-        data.setdefault("max_explanations", codes)
-        return PredictionArguments(passthrough=columns, **data)
+        if "max_codes" in data:
+            data.setdefault("max_explanations", data.pop("max_codes"))
+        said = {_SAYS[name]: data.pop(name) for name in list(data) if name in _SAYS}
+        explanations = ExplanationArguments(**said) if said else None
+        return PredictionArguments(
+            passthrough=columns, explanations=explanations, **data
+        )
+
+
+# From the schema's fields to those of `ExplanationArguments`.
+_SAYS: Final = {
+    "max_explanations": "most",
+    "explanation_algorithm": "algorithm",
+    "threshold_low": "low",
+    "threshold_high": "high",
+    "explanation_num_top_classes": "top_classes",
+    "explanation_class_names": "class_names",
+    "max_ngram_explanations": "most_ngrams",
+}
 
 
 _SCHEMA: Final = PredictionArgumentsSchema()
@@ -152,7 +177,7 @@ def read_arguments(given: Mapping[str, Sequence[str]]) -> PredictionArguments:
     """
     for name, values in given.items():
         if len(values) > 1 and name in KNOWN - _REPEATABLE:
-            raise _refusal(name, errors.REPEATED)
+            raise refusal(name, errors.REPEATED)
     flat = {
         name: values if name in _REPEATABLE else values[0]
         for name, values in given.items()
@@ -172,7 +197,7 @@ def _first_refusal(
     name = next(name for name in given if name in messages)
     if name not in KNOWN:
         return InvalidArgument(errors.plain(name, f"{name} {errors.NOT_ALLOWED}"))
-    return _refusal(name, messages[name][0])
+    return refusal(name, messages[name][0])
 
 
 KNOWN: Final = frozenset(
@@ -180,7 +205,8 @@ KNOWN: Final = frozenset(
 )
 
 
-def _refusal(name: str, problem: str) -> InvalidArgument:
+def refusal(name: str, problem: str) -> InvalidArgument:
+    """What is wrong with a parameter, in its dialect."""
     if name in _EXPLANATION:
         return InvalidArgument(errors.data_error(_EXPLANATION[name], problem))
     if name in _INSTANTS:
@@ -194,17 +220,18 @@ def _check_together(
     given: Mapping[str, Sequence[str]], arguments: PredictionArguments
 ) -> None:
     if "passthroughColumns" in given and "passthroughColumnsSet" in given:
-        raise _refusal(
+        raise refusal(
             "passthroughColumns",
             "passthroughColumns and passthroughColumnsSet are mutually exclusive",
         )
     if "explanationNumTopClasses" in given and "explanationClassNames" in given:
-        raise _refusal(
+        raise refusal(
             "explanationNumTopClasses",
             "explanationNumTopClasses and explanationClassNames are mutually exclusive",
         )
-    if arguments.explanation_algorithm != "shap" and arguments.max_explanations == ALL:
-        raise _refusal("maxExplanations", errors.NOT_INT)
+    said = arguments.explanations
+    if said is not None and said.algorithm == "xemp" and said.most == ALL:
+        raise refusal("maxExplanations", errors.NOT_INT)
     start, end = arguments.predictions_start_date, arguments.predictions_end_date
     if (start is None) != (end is None):
         raise InvalidArgument(

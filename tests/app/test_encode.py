@@ -13,17 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.decode import Chunk
-from app.encode import (
-    Answer,
-    CsvWriter,
-    JsonWriter,
-    csv_cell,
-    json_labels,
-    number_tokens,
-    round_decimals,
-)
+from app.encode import Answer, CsvWriter, JsonWriter, json_labels
 from app.errors import OutputColumnsClash
 from app.scoring import Predictions
+from app.tokens import csv_cell, number_tokens, round_decimals
 from backends.features import Columns
 from backends.model import Feature, Model
 from schemas import predictions as rows

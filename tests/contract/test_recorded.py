@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.decode import Chunk
 from app.encode import Answer, CsvWriter, JsonWriter, csv_columns
 from app.scoring import Predictions
+from backends.features import Columns
 from backends.model import Feature, Label, Model, Task
 from tests.contract.spelling import compact, value_text
 
@@ -120,8 +122,16 @@ def written(rows: list[dict[str, Any]]) -> str:
         # Printed values are rounded; what is left of 1 is rounded again.
         answer = Answer(**{**fields(answer), "decimals": 10})
     writer = JsonWriter(answer)
-    body = writer.head + writer.rows(predictions, 0, passthrough) + writer.foot
+    body = (
+        writer.head
+        + writer.rows(predictions, chunk(predictions, passthrough))
+        + writer.foot
+    )
     return body.decode()
+
+
+def chunk(predictions: Predictions, passthrough: dict[str, list[Any]]) -> Chunk:
+    return Chunk(0, Columns(np.empty((len(predictions), 1))), passthrough)
 
 
 def fields(answer: Answer) -> dict[str, Any]:
@@ -190,7 +200,8 @@ def test_recorded_binary_csv_is_written_byte_for_byte():
     values = np.array([[float(row["BadLoan_Yes_PREDICTION"])] for row in rows])
     model = model_of("binary", "BadLoan", ("No", "Yes"), "Yes")
     writer = CsvWriter(Answer(model, approval="APPROVED"))
-    body = writer.rows(Predictions(values, positive=values[:, 0] > 0.5), 0, {})
+    predictions = Predictions(values, positive=values[:, 0] > 0.5)
+    body = writer.rows(predictions, chunk(predictions, {}))
     assert (writer.head + body).decode() == text
 
 
@@ -203,7 +214,8 @@ def test_recorded_csv_with_its_own_threshold_is_written_alike():
     writer = CsvWriter(
         Answer(model_of("binary", target, (0, 1), 1), threshold=threshold)
     )
-    body = writer.rows(Predictions(values, positive=values[:, 0] > threshold), 0, {})
+    predictions = Predictions(values, positive=values[:, 0] > threshold)
+    body = writer.rows(predictions, chunk(predictions, {}))
     ours = list(csv.DictReader(io.StringIO((writer.head + body).decode())))
     assert [{name: row[name] for name in ours[0]} for row in rows] == ours
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.decode import Chunk
 from app.encode import Answer, CsvWriter, JsonWriter
 from app.scoring import Predictions
+from backends.features import Columns
 from backends.model import Feature, Model
 from tests.contract.spelling import compact, value_text
 
@@ -67,5 +69,7 @@ def shape(request: pytest.FixtureRequest) -> Shape:
 @pytest.mark.parametrize(("writer", "form"), [(JsonWriter, "json"), (CsvWriter, "csv")])
 def test_answer_is_the_stated_one(shape, writer, form):
     written = writer(shape.answer)
-    rows = written.rows(shape.predictions, 0, shape.passthrough)
+    columns = Columns(np.empty((len(shape.predictions), 1)))
+    chunk = Chunk(0, columns, shape.passthrough)
+    rows = written.rows(shape.predictions, chunk)
     assert (written.head + rows + written.foot).decode() == getattr(shape, form)

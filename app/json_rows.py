@@ -1,0 +1,115 @@
+"""The texts that JSON rows fill in: keys in the order of the documented samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from backends.model import Model
+
+Cells = TypeVar("Cells")
+
+# Each in two steps: %b is what all rows share, %%b what is each row's own.
+_VALUE = b'{"value":%%b,"label":%b}'
+_BINARY_ROW = (
+    b'{"predictionValues":[%b],"predictionThreshold":%b,"prediction":%%b,"rowId":%%b'
+)
+_ROW = b'{"predictionValues":[%b],"prediction":%%b,"rowId":%%b'
+# The documented sample with a warning has the keys in another order.
+_FLAGGED_ROW = (
+    b'{"predictionValues":[%b],"isOutlierPrediction":%%b,"rowId":%%b,"prediction":%%b'
+)
+# And that of SHAP in an order of its own, its explanations in the middle.
+_SHAP_START = b'"prediction":%%b,"predictionExplanations":%%b,"rowId":%%b'
+_SHAP_VALUES = b',"predictionValues":[%b]'
+_SHAP_END = b',"shapExplanationsMetadata":%%b'
+
+
+@dataclass(frozen=True, slots=True)
+class RowTemplate:
+    """A row's text before and behind what is passed through.
+
+    start, end: each takes cells of a row.
+    order: of a row's cells, prediction values first, in `start`.
+    """
+
+    start: bytes
+    end: bytes
+    order: Sequence[int] = ()
+
+    def ordered(self, cells: Sequence[Cells]) -> Sequence[Cells]:
+        """The cells as `start` takes them."""
+        return [cells[position] for position in self.order] if self.order else cells
+
+
+def plain_rows(
+    model: Model,
+    labels: Iterable[bytes],
+    *,
+    threshold: float,
+    with_outliers: bool,
+    approval: str | None,
+    explanations_key: str | None,
+    with_humility: bool,
+) -> RowTemplate:
+    """Rows that tell explanations, if any, at their end.
+
+    start takes the values of `predictionValues`, then `prediction` and `rowId`; with
+    outlier flags the flag, `rowId` and `prediction`. end takes the explanations.
+    """
+    values = b",".join(_VALUE % constant(label) for label in labels)
+    if model.task == "binary":
+        start = _BINARY_ROW % (values, orjson.dumps(threshold))
+    elif model.task == "regression" and with_outliers:
+        start = _FLAGGED_ROW % values
+    else:
+        start = _ROW % values
+    end = b""
+    if approval is not None:
+        end += b"," + _approval(approval)
+    if explanations_key is not None:
+        end += b"," + constant(orjson.dumps(explanations_key)) + b":%b"
+    return RowTemplate(start, end + (b"%b}" if with_humility else b"}"))
+
+
+def shap_rows(
+    model: Model,
+    labels: Iterable[bytes],
+    *,
+    threshold: float,
+    with_outliers: bool,
+    approval: str | None,
+    with_humility: bool,
+) -> RowTemplate:
+    """Rows of SHAP explanations.
+
+    start takes, put in order, what `plain_rows` takes, then the explanations and
+    their metadata.
+    """
+    values = b",".join(_VALUE % constant(label) for label in labels)
+    start = b"{"
+    if approval is not None:
+        start += _approval(approval) + b","
+    start += _SHAP_START % () + _SHAP_VALUES % values
+    if model.task == "binary":
+        start += b',"predictionThreshold":' + orjson.dumps(threshold)
+        order = [2, 4, 3, 0, 1, 5]
+    elif with_outliers:
+        start += b',"isOutlierPrediction":%b'
+        order = [3, 4, 2, 0, 1, 5]
+    else:
+        order = [1, 3, 2, 0, 4]
+    end = b"%b}" if with_humility else b"}"
+    return RowTemplate(start + _SHAP_END % (), end, order)
+
+
+def constant(text: bytes) -> bytes:
+    """A text that a template holds as it is."""
+    return text.replace(b"%", b"%%")
+
+
+def _approval(status: str) -> bytes:
+    return b'"deploymentApprovalStatus":' + constant(orjson.dumps(status))
