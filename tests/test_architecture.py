@@ -76,9 +76,21 @@ LAYERS = {
     ],
     "app.explaining": ["backends.*"],
     "app.scoring": ["app.errors", "app.explaining", "backends", "backends.*"],
-    "app.encode": [
-        *("app.decode", "app.errors", "app.explaining", "app.scoring"),
+    "app.tokens": [],
+    "app.json_rows": ["backends.model"],
+    "app.explanation_columns": [
+        *("app.decode", "app.explaining", "app.tokens"),
         "backends.*",
+    ],
+    "app.humility_columns": ["app.tokens", "backends.*"],
+    "app.encode": [
+        *("app.decode", "app.errors", "app.scoring", "app.tokens", "app.json_rows"),
+        *("app.explanation_columns", "app.humility_columns"),
+        "backends.*",
+    ],
+    "app.explanation_request": [
+        *("app.explaining", "app.explanation_columns", "app.model_cache"),
+        *("app.store.records", "backends.*", "schemas.*"),
     ],
     "app.bulk": ["app.errors"],
     "app.admission": ["app.errors"],
@@ -247,7 +259,7 @@ def test_every_exception_has_a_status_or_a_reason_to_have_none():
 
 def test_every_status_is_one_of_the_contract():
     assert set(_STATUS.values()) <= {
-        *(400, 401, 404, 406, 408, 413, 415, 422, 503, 504)
+        *(400, 401, 404, 406, 408, 413, 415, 422, 480, 503, 504)
     }
     assert _STATUS[store_errors.UnknownDeployment] == 404
 
