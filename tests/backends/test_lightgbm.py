@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,12 @@ from hypothesis import strategies as st
 
 from backends import load
 from backends.base import ModelFileRejected
+from backends.explanations.base import (
+    ExplanationTooSlow,
+    NotExplainable,
+    Strengths,
+)
+from backends.explanations.materials import Materials
 from backends.features import Columns
 from backends.lightgbm import _FEW_ROWS, Booster, LightGBMBackend
 from backends.model import Feature, Model
@@ -327,3 +334,133 @@ def test_row_without_a_free_scorer_is_scored_all_the_same(specimens):
     expected = backend.predict(columns)
     backend._booster._row_scorers.clear()
     assert np.array_equal(backend.predict(columns), expected)
+
+
+def materials_of(tmp_path: Path, card: Model, frame: pd.DataFrame) -> Materials:
+    """Materials whose reference rows are a frame's."""
+    matrix = pd.DataFrame(matrix_of(frame), columns=frame.columns)
+    matrix.to_parquet(tmp_path / "reference.parquet")
+    return Materials(tmp_path, card)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [each for each in REGRESSIONS if "linear_tree" not in each] + BINARIES,
+    ids=str,
+)
+def test_shap_equals_the_librarys_contributions(
+    parameters: dict[str, object], tmp_path: Path
+) -> None:
+    booster = train(parameters, frame_of(500, seed=1))
+    frame = frame_of(300, seed=2)
+    backend = backend_of(booster, tmp_path, card_of(frame, parameters))
+    found = backend.explain(
+        Columns(matrix_of(frame)), "shap", Materials(tmp_path, backend.model)
+    )
+    divisor = 12 if parameters.get("boosting") == "rf" else 1
+    expected = booster.predict(frame, pred_contrib=True) / divisor
+    np.testing.assert_allclose(values_of(found), expected[:, :-1], rtol=1e-15)
+    np.testing.assert_allclose(found.base, expected[:1, -1], rtol=1e-15)
+    assert_adds_up(found)
+
+
+def values_of(found: Strengths) -> np.ndarray:
+    # Which is no frame.
+    return found.values[:, 0]  # noqa: PD011
+
+
+def assert_adds_up(found: Strengths) -> None:
+    assert found.base is not None and found.total is not None
+    sums = found.base + values_of(found).sum(axis=1)
+    np.testing.assert_allclose(sums, found.total[:, 0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("parameters", BINARIES, ids=str)
+@pytest.mark.parametrize("positive", ["no", "yes"])
+def test_shap_adds_up_to_what_the_link_makes_the_probability_of(
+    parameters: dict[str, object], positive: str, tmp_path: Path
+) -> None:
+    frame = frame_of(300, seed=2)
+    labels = {"labels": ("no", "yes"), "positive_label": positive}
+    card = card_of(frame, parameters, **labels)
+    backend = backend_of(train(parameters, frame_of(500, seed=1)), tmp_path, card)
+    columns = Columns(matrix_of(frame))
+    found = backend.explain(columns, "shap", Materials(tmp_path, card))
+    steepness = parameters.get("sigmoid", 1.0)
+    assert isinstance(steepness, float)
+    assert found.total is not None
+    linked = 1 / (1 + np.exp(-steepness * found.total))
+    values = backend.predict(columns)
+    np.testing.assert_allclose(linked, values, rtol=1e-9)
+    assert_adds_up(found)
+
+
+def test_linear_leaves_are_explained_by_what_they_predict(tmp_path: Path) -> None:
+    parameters: dict[str, object] = {"objective": "poisson", "linear_tree": True}
+    frame = frame_of(20, seed=2)
+    card = card_of(frame, parameters)
+    backend = backend_of(train(parameters, frame_of(500, seed=1)), tmp_path, card)
+    columns = Columns(matrix_of(frame))
+    materials = materials_of(tmp_path, card, frame_of(50, seed=3))
+    found = backend.explain(columns, "shap", materials)
+    np.testing.assert_array_equal(found.total, backend.raw_scores(columns))
+    assert found.base is not None
+    raw = backend.raw_scores(materials.reference)
+    np.testing.assert_allclose(found.base[0], raw.mean(), rtol=1e-12)
+    assert_adds_up(found)
+
+
+def test_shap_of_a_probability_adds_up_to_it(
+    booster: lightgbm.Booster, tmp_path: Path
+) -> None:
+    frame = frame_of(20, seed=4)
+    card = card_of(frame, booster.params, labels=("no", "yes"), positive_label="no")
+    backend = backend_of(booster, tmp_path, card)
+    columns = Columns(matrix_of(frame))
+    materials = materials_of(tmp_path, card, frame_of(50, seed=3))
+    found = backend.explain(columns, "shap_probability", materials)
+    np.testing.assert_array_equal(found.total, backend.predict(columns))
+    assert_adds_up(found)
+
+
+@pytest.mark.parametrize("algorithm", ["shap", "shap_probability"])
+def test_multiclass_has_no_shap(algorithm: str, tmp_path: Path) -> None:
+    frame = frame_of(200, seed=1)
+    card = card_of(frame, MULTICLASSES[0])
+    backend = backend_of(train(MULTICLASSES[0], frame), tmp_path, card)
+    with pytest.raises(NotExplainable, match="Multiclass models cannot be used"):
+        backend.explain(Columns(matrix_of(frame)), algorithm, Materials(tmp_path, card))
+
+
+def test_contributions_take_no_longer_than_they_may(
+    booster: lightgbm.Booster, tmp_path: Path
+) -> None:
+    frame = frame_of(2000, seed=4)
+    card = card_of(frame, booster.params)
+    backend = backend_of(booster, tmp_path, card)
+    columns = Columns(matrix_of(frame))
+    with pytest.raises(ExplanationTooSlow):
+        backend.explain(columns, "shap", Materials(tmp_path, card), time.monotonic())
+    none = backend.explain(
+        Columns(columns.matrix[:0]), "shap", Materials(tmp_path, card)
+    )
+    assert values_of(none).shape == (0, 5)
+    assert none.base is not None and none.base.shape == (1,)
+
+
+def test_threads_get_the_same_contributions(
+    booster: lightgbm.Booster, tmp_path: Path
+) -> None:
+    frame = frame_of(600, seed=4)
+    card = card_of(frame, booster.params)
+    columns = Columns(matrix_of(frame))
+    expected = booster.predict(frame, pred_contrib=True)[:, :-1]
+    # Nobody has asked this booster before: what it prepares is prepared once.
+    backend = backend_of(booster, tmp_path, card)
+    materials = Materials(tmp_path, card)
+    with ThreadPoolExecutor(8) as pool:
+        works = [
+            pool.submit(backend.explain, columns, "shap", materials) for _ in range(16)
+        ]
+        for work in works:
+            np.testing.assert_array_equal(values_of(work.result()), expected)

@@ -1,0 +1,256 @@
+"""Shapley values of any model, by what it predicts for mixtures of rows.
+
+A row's features are taken over one coalition after another into the bundle's
+reference rows, and what the model predicts then, on average, is the coalition's worth.
+The shap library says which coalitions are asked and what their worths come to.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.explanations.base import ExplanationTooSlow, NotExplainable, Strengths
+from backends.features import Columns
+
+if TYPE_CHECKING:
+    from backends.base import Backend
+    from backends.explanations.materials import Materials
+    from backends.model import Model
+
+Floats = NDArray[np.float64]
+Masks = NDArray[np.bool_]
+Score = Callable[[Columns], Floats]
+
+# Reference rows that a coalition's worth is averaged over. The error of the average
+# falls with the root of their number and the cost grows with it: beyond 100 rows, the
+# library's own choice, a tenth less error costs a fifth more time.
+_BACKGROUND = 100
+_SEED = 20_240_229
+
+# Up to so many features every coalition is asked: 1,024 of them for 10 features, five
+# times as many as are sampled for 11. Each further feature would double them.
+_MOST_EXACT = 10
+
+# Orders in which the features join one by one, and leave again, where coalitions are
+# sampled. Already one gives the values of a model whose features interact in pairs at
+# most; ten are the library's own choice.
+_ORDERS = 10
+
+# Cells of mixed rows that are predicted at once: 8 MB.
+_BLOCK_CELLS = 1_048_576
+
+# Rows whose coalitions are held at once: 10 MB of worths at 1,000 features.
+_BLOCK_ROWS = 64
+
+# Probabilities of 0 and 1 have no log-odds.
+_LEAST_PROBABILITY = 1e-15
+
+# The library draws from numpy's global random numbers.
+_drawing = threading.Lock()
+
+
+def explain_margin(
+    backend: Backend, columns: Columns, materials: Materials, deadline: float
+) -> Strengths:
+    """Shapley values that add up to log-odds, of regression to target units.
+
+    Exact for models of few features, else sampled; the same row gets the same values
+    whatever rows come with it. See `Backend.explain`.
+    """
+
+    def score(rows: Columns) -> Floats:
+        values = backend.predict(rows)[:, 0]
+        return _log_odds(values) if backend.model.task == "binary" else values
+
+    refuse_multiclass(backend.model)
+    return explain_score(score, columns, materials, deadline)
+
+
+def explain_probability(
+    backend: Backend, columns: Columns, materials: Materials, deadline: float
+) -> Strengths:
+    """Shapley values that add up to the positive label's probability.
+
+    Regression has none: its values are those of `shap`. See `Backend.explain`.
+    """
+    refuse_multiclass(backend.model)
+    if backend.model.task == "regression":
+        return backend.explain(columns, "shap", materials, deadline)
+    return explain_score(
+        lambda rows: backend.predict(rows)[:, 0], columns, materials, deadline
+    )
+
+
+def refuse_multiclass(model: Model) -> None:
+    """Raise NotExplainable for a multiclass model."""
+    if model.task == "multiclass":
+        # The words of the documented table of errors.
+        raise NotExplainable(
+            "Multiclass models cannot be used for Prediction Explanations"
+        )
+
+
+def explain_score(
+    score: Score, columns: Columns, materials: Materials, deadline: float
+) -> Strengths:
+    """Shapley values that add up to a score.
+
+    score: rows to float64 (n_rows,).
+
+    Raises NotInitialized, ExplanationTooSlow, and NotExplainable where the score is
+    not finite.
+    """
+    background = _sample(materials.reference)
+    base = float(np.mean(score(background)))
+    total = score(columns)
+    values = np.empty_like(columns.matrix)
+    for start in range(0, len(columns), _BLOCK_ROWS):
+        rows = np.arange(start, min(start + _BLOCK_ROWS, len(columns)))
+        mixtures = _Mixtures(score, columns.take(rows), background, deadline)
+        values[rows] = _values(mixtures, base, total[rows])
+    if not (np.isfinite(values).all() and np.isfinite(base)):
+        raise NotExplainable(
+            "The model's answers for mixtures of the rows and its reference rows are"
+            " not all finite numbers: explanationAlgorithm=xemp may explain it"
+        )
+    return Strengths(
+        features=np.arange(values.shape[1]),
+        values=values[:, None, :],
+        base=np.array([base]),
+        total=total[:, None],
+    )
+
+
+def _sample(reference: Columns) -> Columns:
+    """Up to _BACKGROUND of the rows, always the same ones."""
+    if len(reference) <= _BACKGROUND:
+        return reference
+    random = np.random.default_rng(_SEED)
+    return reference.take(
+        np.sort(random.choice(len(reference), _BACKGROUND, replace=False))
+    )
+
+
+def _log_odds(probabilities: Floats) -> Floats:
+    bounded = np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return np.asarray(np.log(bounded) - np.log1p(-bounded))
+
+
+class _Mixtures:
+    """Reference rows that took over some of a row's features, and what they score."""
+
+    def __init__(
+        self, score: Score, columns: Columns, background: Columns, deadline: float
+    ) -> None:
+        self.features = columns.matrix.shape[1]
+        self._score = score
+        self._columns = columns
+        self._background = background
+        self._deadline = deadline
+
+    def worths(self, masks: Masks) -> Floats:
+        """The mean score of the mixtures of each row by each mask.
+
+        masks: bool (m, features): the features that are the row's.
+        Returns float64 (m, n_rows). Raises ExplanationTooSlow.
+        """
+        rows, size = len(self._columns), len(self._background)
+        found = np.empty(rows * len(masks))
+        # Row by row, so that what a row is scored with does not hang on the others.
+        step = max(_BLOCK_CELLS // (size * self.features), 1)
+        for row in range(rows):
+            for start in range(0, len(masks), step):
+                if time.monotonic() > self._deadline:
+                    raise ExplanationTooSlow
+                mixed = self._mix(row, masks[start : start + step])
+                place = row * len(masks) + start
+                scores = self._score(mixed).reshape(-1, size)
+                found[place : place + len(scores)] = scores.mean(axis=1)
+        return found.reshape(rows, len(masks)).T
+
+    def _mix(self, row: int, masks: Masks) -> Columns:
+        """A copy of the background for each mask, one after the other."""
+        matrix = np.where(
+            masks[:, None, :], self._columns.matrix[row], self._background.matrix
+        )
+        texts = {}
+        for position, mine in self._columns.texts.items():
+            theirs = self._background.texts[position]
+            # The row's text behind theirs: strings are picked, never copied.
+            both = np.append(theirs, mine[row : row + 1])
+            picked = np.where(masks[:, position, None], len(theirs), range(len(theirs)))
+            texts[position] = both[picked.ravel()]
+        return Columns(matrix.reshape(-1, self.features), texts)
+
+
+def _values(mixtures: _Mixtures, base: float, total: Floats) -> Floats:
+    """The values of each feature of each row.
+
+    base: the worth of no feature. total: float64 (n_rows,), that of all features.
+    Returns float64 (n_rows, n_features).
+    """
+    asked: list[Masks] = []
+    worths: Floats = np.empty((0, len(total)))
+
+    def record(masks: Floats) -> Floats:
+        asked.append(masks > 0.5)
+        return np.zeros((len(masks), 1))
+
+    def replay(masks: Floats) -> Floats:
+        nonlocal worths
+        heard, worths = worths[: len(masks)], worths[len(masks) :]
+        return heard
+
+    # Once to see which coalitions are asked, whatever the answers, and once to hear
+    # them: the model is asked in between, when nobody waits for the random numbers.
+    _play(mixtures.features, record)
+    masks = np.concatenate(asked)
+    worths = np.empty((len(masks), len(total)))
+    is_none, is_all = ~masks.any(axis=1), masks.all(axis=1)
+    worths[is_none], worths[is_all] = base, total
+    mixed = ~is_none & ~is_all
+    worths[mixed] = mixtures.worths(masks[mixed])
+    return _play(mixtures.features, replay).T
+
+
+@cache
+def _library() -> Any:
+    """The shap library: seconds, and pandas, scikit-learn and pictures with them."""
+    # What its imports say is for its authors, and for who has no place for fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"):
+        import shap
+    return shap
+
+
+def _play(features: int, game: Callable[[Floats], Floats]) -> Floats:
+    """Let the library play a game of so many features, each there (1) or not (0).
+
+    game: float64 (m, features) of zeros and ones to float64 (m, k).
+    Returns float64 (features, k).
+    """
+    nobody, everybody = np.zeros((1, features)), np.ones((1, features))
+    options: dict[str, Any] = {"silent": True}
+    with _drawing:
+        shap = _library()
+        # Nobody else's numbers are to change; ruff would have us draw from elsewhere.
+        state = np.random.get_state()  # noqa: NPY002
+        try:
+            if features <= _MOST_EXACT:
+                explainer = shap.ExactExplainer(game, nobody)
+            else:
+                explainer = shap.PermutationExplainer(game, nobody, seed=_SEED)
+                options["max_evals"] = _ORDERS * (2 * features + 1)
+            values: Floats = explainer(everybody, **options).values[0]
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+    return values
