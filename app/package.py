@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,10 +34,16 @@ from app.training_data import (
 from app.validation import validate
 from backends import bundle, load
 from backends.base import Backend, ModelFileRejected
+from backends.explanations import choosing
 from backends.features import Columns, Decoder
 from backends.model import Feature, Label, Model, Task
 
 Floats = NDArray[np.float64]
+
+_NOT_INITIALIZED = (
+    "No holdout row has a target: there is no feature impact, and Prediction"
+    " Explanations by XEMP are not initialized for the model"
+)
 
 
 class PackagingRefused(AppError):
@@ -122,7 +129,12 @@ def package(options: PackageOptions, config: Config) -> PackageReport:
             + file.warnings(model, rows.columns.matrix)
             + _warnings(model, rows.columns, holdout)
         )
-        _write_statistics(folder, backend, rows, holdout)
+        impact = reference.feature_impact(backend, holdout)
+        _write_statistics(folder, model, rows, holdout, impact)
+        if impact:
+            choosing.write(folder, model.features, holdout.columns, impact["raw"])
+        else:
+            warnings.append(_NOT_INITIALIZED)
         kept = _write_reference(folder, rows.table, options.reference_rows)
         checked = golden.make(folder, backend, rows.table, rows.columns)
         checked.write(folder)
@@ -355,10 +367,14 @@ def _warnings(model: Model, columns: Columns, holdout: Scored) -> list[str]:
 
 
 def _write_statistics(
-    folder: Path, backend: Backend, rows: _Rows, holdout: Scored
+    folder: Path,
+    model: Model,
+    rows: _Rows,
+    holdout: Scored,
+    impact: Mapping[str, Any],
 ) -> None:
-    content = reference.statistics(backend.model, rows.columns, rows.actual, holdout)
-    content["impact"] = reference.feature_impact(backend, holdout)
+    content = reference.statistics(model, rows.columns, rows.actual, holdout)
+    content["impact"] = impact
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     (folder / bundle.STATISTICS).write_text(text + "\n", encoding="utf-8")
 

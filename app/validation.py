@@ -1,7 +1,8 @@
 """Checks a bundle: that it is whole, and that it answers what it answered before.
 
-The golden rows go through the serving path in a child process, as CSV and as JSON,
-together and one by one; the answers are held against those in the bundle.
+The exemplars are read. The golden rows go through the serving path in a child process,
+as CSV and as JSON, together and one by one; the answers are held against those in the
+bundle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from app.golden import Golden, as_csv, as_json
 from backends import bundle, load, sandbox
 from backends.base import Backend, ModelFileRejected
 from backends.bundle import BundleRejected
+from backends.explanations import exemplars
 from backends.features import Columns, Decoder
 from backends.model import Model
 
@@ -81,7 +83,7 @@ def _other_versions(model: Model) -> str:
 
 
 def replay(folder: str) -> tuple[int, float]:
-    """Score the golden rows of a bundle in every way that rows come.
+    """Read a bundle's exemplars, and score its golden rows in every way rows come.
 
     Returns the number of rows and the largest difference. Raises ValueError naming the
     row whose answer is another, BundleRejected, ModelFileRejected and DataError.
@@ -90,6 +92,7 @@ def replay(folder: str) -> tuple[int, float]:
     model = bundle.read(path)
     golden = Golden.read(path)
     backend = load(path, model)
+    exemplars.read(path, model.features)
     largest = 0.0
     for way, columns in ways(model, golden):
         for kind, expected, answered in (

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from app.package import (
     PackagingRefused,
     package,
 )
-from app.training_data import TrainingDataRejected, read_table
+from app.training_data import TrainingDataRejected, read_table, spread
 from app.validation import validate
 from backends import bundle, load
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
+from backends.explanations import exemplars
 from backends.features import DataError, Decoder
 from backends.model import Feature
 
@@ -166,6 +168,7 @@ def test_binary_bundle_answers_as_the_booster(
 def test_files_of_a_bundle_are_data_only(churn: Case, packaged: PackageReport) -> None:
     report = packaged
     assert sorted(path.name for path in report.folder.iterdir()) == [
+        "exemplars.json",
         "golden.json",
         "model.json",
         "model.txt",
@@ -182,6 +185,61 @@ def test_files_of_a_bundle_are_data_only(churn: Case, packaged: PackageReport) -
     assert (report.folder / "model.txt").read_bytes() == (
         churn.folder / "model.txt"
     ).read_bytes()
+
+
+def test_exemplars_are_values_of_the_holdout_in_order_of_impact(
+    churn: Case, tmp_path: Path
+) -> None:
+    data = pd.read_csv(churn.folder / "data.csv", dtype=str, keep_default_na=False)
+    held = data.tail(120)
+    held.to_csv(tmp_path / "held.csv", index=False)
+    report = churn.package(holdout=tmp_path / "held.csv")
+    features = report.model.features
+    found = exemplars.read(report.folder, features)
+    assert found is not None
+    statistics = json.loads((report.folder / "statistics.json").read_text())
+    raw = np.array(statistics["impact"]["raw"])
+    kept = np.flatnonzero(raw)
+    assert found.features.tolist() == kept[np.argsort(-raw[kept])].tolist()
+    columns = Decoder(features).from_table(read_table(tmp_path / "held.csv"))
+    for place, position in enumerate(found.features.tolist()):
+        weights = found.weights[:, place]
+        values = found.columns.matrix[weights > 0, position]
+        column = columns.matrix[:, position]
+        assert weights.sum() == pytest.approx(1)
+        assert set(values[~np.isnan(values)]) <= set(column)
+        # What the bundle says is missing is as often missing in the rows.
+        missing = weights[weights > 0][np.isnan(values)].sum()
+        assert missing == pytest.approx(np.isnan(column).mean())
+        if len(np.unique(column[~np.isnan(column)])) <= 10:
+            shares = [(column == value).mean() for value in values if value == value]
+            present = weights[weights > 0][~np.isnan(values)]
+            assert present.tolist() == pytest.approx(shares)
+
+
+def test_feature_that_the_model_does_not_use_is_not_explained(
+    case: Callable[..., Case],
+) -> None:
+    frame = houses().assign(constant=1.0)
+    trained = case(values_of(frame), frame=frame, objective="regression")
+    report = trained.package()
+    content = json.loads((report.folder / "exemplars.json").read_text())
+    names = {entry["name"] for entry in content["features"]}
+    assert "size in m²" in names and "constant" not in names
+
+
+def test_holdout_without_targets_leaves_explanations_out(
+    price: Case, tmp_path: Path
+) -> None:
+    data = pd.read_csv(price.folder / "data.csv")
+    report = price.package()
+    held = spread(ROWS)[: report.holdout_rows]
+    data.loc[held, "target"] = np.nan
+    data.to_csv(tmp_path / "gaps.csv", index=False)
+    report = price.package(data=tmp_path / "gaps.csv")
+    assert any("not initialized" in warning for warning in report.warnings)
+    assert not (report.folder / "exemplars.json").exists()
+    assert exemplars.read(report.folder, report.model.features) is None
 
 
 def test_golden_rows_reach_the_edges(churn: Case, packaged: PackageReport) -> None:
@@ -496,5 +554,7 @@ def test_docs_name_every_key(packaged: PackageReport) -> None:
     card = json.loads((packaged.folder / "model.json").read_text())
     found = json.loads((packaged.folder / "statistics.json").read_text())
     golden = json.loads((packaged.folder / "golden.json").read_text())
-    for key in [*card, *card["features"][0], *found, *golden, *card["files"]]:
+    values = json.loads((packaged.folder / "exemplars.json").read_text())
+    tables = [card, card["features"][0], card["files"], found, golden, values]
+    for key in chain(*tables, values["features"][0]):
         assert f"`{key}`" in docs, key

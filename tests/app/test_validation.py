@@ -54,12 +54,14 @@ def folder(packaged: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packaged, tmp_path / "bundle"))
 
 
-def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+def change(
+    folder: Path, edit: Callable[[dict[str, Any]], None], *, file: str = "golden.json"
+) -> None:
     """Change the golden rows and sum the bundle up again, as its maker could."""
     model = bundle.read(folder)
-    content = json.loads((folder / "golden.json").read_text())
+    content = json.loads((folder / file).read_text())
     edit(content)
-    (folder / "golden.json").write_text(json.dumps(content))
+    (folder / file).write_text(json.dumps(content))
     bundle.write(folder, model)
 
 
@@ -120,6 +122,23 @@ def test_bundle_without_golden_rows_is_refused(folder: Path) -> None:
     bundle.write(folder, model)
     with pytest.raises(BundleRejected, match="golden.json does not hold golden rows"):
         validate(folder, CONFIG)
+
+
+def test_exemplars_that_are_none_of_the_model_are_refused(folder: Path) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["features"][0]["name"] = "nobody"
+
+    change(folder, edit, file="exemplars.json")
+    message = "exemplars.json: the model takes no feature 'nobody'"
+    with pytest.raises(BundleRejected, match=message):
+        validate(folder, CONFIG)
+
+
+def test_bundle_without_exemplars_is_valid(folder: Path) -> None:
+    model = bundle.read(folder)
+    (folder / "exemplars.json").unlink()
+    bundle.write(folder, model)
+    assert validate(folder, CONFIG).rows > 40
 
 
 def test_other_model_under_the_same_card_is_refused(folder: Path) -> None:

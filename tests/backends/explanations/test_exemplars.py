@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.bundle import EXEMPLARS, BundleRejected
-from backends.explanations import exemplars
-from backends.explanations.exemplars import choose, explained
+from backends.explanations import choosing, exemplars
+from backends.explanations.choosing import choose, explained
 from backends.features import Columns
 from backends.model import Feature
 
@@ -169,7 +169,7 @@ def test_texts_of_many_rows_keep_their_weights(values: list[str]) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = houses(300)
     impact = [0.1, 0.5, 0.0, None, -0.3, 0.2]
-    assert exemplars.write(tmp_path, FEATURES, rows, impact) == 5
+    assert choosing.write(tmp_path, FEATURES, rows, impact) == 5
     found = exemplars.read(tmp_path, FEATURES)
     assert found is not None
     assert found.features.tolist() == [1, 5, 0, 4, 3]
@@ -198,7 +198,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_levels_that_look_like_missing_ones_survive(tmp_path: Path) -> None:
     codes = np.array([0.0, 1.0, 2.0, 3.0, np.nan])[:, None]
-    exemplars.write(tmp_path, (TOWN,), Columns(codes), [1.0])
+    choosing.write(tmp_path, (TOWN,), Columns(codes), [1.0])
     found = exemplars.read(tmp_path, (TOWN,))
     assert found is not None
     np.testing.assert_array_equal(found.columns.matrix, codes)
@@ -206,7 +206,7 @@ def test_levels_that_look_like_missing_ones_survive(tmp_path: Path) -> None:
 
 def test_file_is_plain_to_read(tmp_path: Path) -> None:
     rows = Columns(np.array([[1.5, 0], [np.nan, 1], [2, 1]]))
-    exemplars.write(tmp_path, (SIZE, TOWN), rows, [0.25, 0.5])
+    choosing.write(tmp_path, (SIZE, TOWN), rows, [0.25, 0.5])
     third, two = 1 / 3, 2 / 3
     assert (tmp_path / EXEMPLARS).read_text(encoding="utf-8") == (
         '{"features": [\n'
@@ -218,7 +218,7 @@ def test_file_is_plain_to_read(tmp_path: Path) -> None:
 
 
 def test_model_may_have_nothing_to_explain(tmp_path: Path) -> None:
-    assert exemplars.write(tmp_path, FEATURES, houses(20), [0.0] * 6) == 0
+    assert choosing.write(tmp_path, FEATURES, houses(20), [0.0] * 6) == 0
     found = exemplars.read(tmp_path, FEATURES)
     assert found is not None
     assert (len(found.features), len(found.columns), found.weights.shape) == (
@@ -230,7 +230,7 @@ def test_model_may_have_nothing_to_explain(tmp_path: Path) -> None:
 
 def test_feature_without_a_value_is_not_explained(tmp_path: Path) -> None:
     rows = Columns(np.array([[np.inf, 1.0], [-np.inf, 2.0]]))
-    assert exemplars.write(tmp_path, (SIZE, NUMBER), rows, [1.0, 0.5]) == 1
+    assert choosing.write(tmp_path, (SIZE, NUMBER), rows, [1.0, 0.5]) == 1
     found = exemplars.read(tmp_path, (SIZE, NUMBER))
     assert found is not None
     assert found.features.tolist() == [1]
