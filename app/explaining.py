@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Backend
+from backends.explanations.base import NotExplainable, Strengths
 from backends.explanations.materials import Materials
+from backends.explanations.strength import symbols
 from backends.features import Columns
+from backends.model import Model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+# Strengths that are held at once: rows by classes by features.
+_BLOCK = 2**20
+# Rows of a block whose SHAP values are added up.
+_LOOKED_AT = 64
+# Differences from the model's own totals, as shares: what is told of, and what no
+# values are told with. Below the smallest whole a difference is as it is.
+_NOTEWORTHY = 1e-6
+_UNBEARABLE = 0.01
+_SMALLEST = 1e-12
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +102,142 @@ class Explaining:
         """Explain rows, a block at a time.
 
         values: float64 (n_rows, k), what the backend predicted for them.
-        Raises NotInitialized, NotExplainable and ExplanationTooSlow.
+        Raises NotInitialized, NotExplainable and ExplanationTooSlow; NotExplainable
+        also where SHAP values are too far from adding up.
         """
-        raise NotImplementedError
+        model = backend.model
+        explained = self._chosen(values)
+        rows = np.flatnonzero(explained)
+        found = self._empty(model, values, explained)
+        check = _Additivity(model.id)
+        for block in _blocks(rows, values.shape[1] * len(model.features)):
+            part = backend.explain(
+                columns.take(block), self.algorithm, self.materials, self.deadline
+            )
+            check.look_at(part)
+            found = self._tell(model, part, block, found)
+        return dataclasses.replace(found, mismatch=check.found())
+
+    def told(self, model: Model) -> int:
+        """How many features are told of a row and class.
+
+        Raises NotInitialized.
+        """
+        if self.algorithm == "xemp":
+            return min(self.most, len(self.materials.exemplars.features))
+        return min(self.most, len(model.features))
+
+    def _chosen(self, values: Floats) -> NDArray[np.bool_]:
+        """Which rows are explained, by the probability of the likeliest class."""
+        is_free = self.low is None and self.high is None
+        if is_free or self.algorithm != "xemp":
+            return np.ones(len(values), np.bool_)
+        likeliest = values.max(axis=1)
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        return np.asarray((likeliest < low) | (likeliest > high))
+
+    def _classes(self, values: Floats) -> Ints:
+        """The classes to tell of, int (n_rows, c); of equals the first label first."""
+        if self.classes:
+            shape = (len(values), len(self.classes))
+            return np.broadcast_to(np.array(self.classes, np.intp), shape)
+        return np.argsort(-values, axis=1, kind="stable")[:, : self.top_classes]
+
+    def _empty(
+        self, model: Model, values: Floats, explained: NDArray[np.bool_]
+    ) -> Explanations:
+        """As if no row were explained, for rows to be filled in."""
+        classes = self._classes(values)
+        shape = (*classes.shape, self.told(model))
+        is_xemp = self.algorithm == "xemp"
+        return Explanations(
+            explained,
+            classes,
+            np.zeros(shape, np.intp),
+            np.zeros(shape),
+            symbols=np.zeros(shape, np.intp) if is_xemp else None,
+            remaining=None if is_xemp else np.zeros(len(values)),
+        )
+
+    def _tell(
+        self, model: Model, part: Strengths, rows: Ints, found: Explanations
+    ) -> Explanations:
+        """Fill in the strongest features of rows; part: of these rows."""
+        told = found.features.shape[2]
+        values = np.take_along_axis(part.values, found.classes[rows, :, None], axis=1)
+        # Stable: of equal strengths the feature that stands first.
+        order = np.argsort(-np.abs(values), axis=2, kind="stable")
+        values = np.take_along_axis(values, order, axis=2)
+        found.features[rows] = part.features[order[..., :told]]
+        found.strengths[rows] = values[..., :told]
+        if found.symbols is not None:
+            signs = symbols(values, len(model.features))
+            found.symbols[rows] = signs[..., :told]
+        if found.remaining is not None:
+            found.remaining[rows] = values[:, 0, told:].sum(axis=1)
+        if part.base is not None:
+            return dataclasses.replace(found, base=float(part.base[0]))
+        return found
+
+
+def _blocks(rows: Ints, width: int) -> Iterator[Ints]:
+    """Rows so few at once that each block has a bounded number of strengths."""
+    step = max(1, _BLOCK // max(1, width))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+class _Additivity:
+    """Holds SHAP values against what the model itself says, on rows of each block.
+
+    The difference is taken as a share of the total, or of what the strengths have to
+    explain, total less base, if that is more: a total near 0 that large strengths
+    cancel out to is no measure of them.
+
+    Source: "SHAP reference", additivity.
+    """
+
+    def __init__(self, model_id: str) -> None:
+        self._model_id = model_id
+        self._largest = 0.0
+        self._rows = 0
+
+    def look_at(self, part: Strengths) -> None:
+        """Raise NotExplainable if values and totals have little to do with another."""
+        if part.base is None or part.total is None:
+            return
+        rows = _spread(len(part.values))
+        total, base = part.total[rows], part.base
+        difference = np.abs(base + part.values[rows].sum(axis=2) - total)
+        whole = np.maximum(np.abs(total), np.abs(total - base))
+        shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
+        # What is not finite counts as infinitely far.
+        shares = np.where(np.isfinite(shares), shares, np.inf)
+        self._largest = max(self._largest, float(shares.max(initial=0.0)))
+        self._rows += int((shares > _NOTEWORTHY).sum())
+        if self._largest > _UNBEARABLE:
+            self._log()
+            raise NotExplainable(
+                "SHAP values of this model cannot be told: they do not add up to its"
+                f" predictions but miss them by more than {_UNBEARABLE:.0%}"
+            )
+
+    def found(self) -> Mismatch | None:
+        """What there is to warn of."""
+        if not self._rows:
+            return None
+        self._log()
+        return Mismatch(self._largest, self._rows)
+
+    def _log(self) -> None:
+        log.warning(
+            "SHAP values of model %s do not add up in %d rows; the largest difference"
+            " is %.3g of what they explain",
+            *(self._model_id, self._rows, self._largest),
+        )
+
+
+def _spread(rows: int) -> Ints:
+    """Some of so many rows, from the first to the last; all if they are few."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, _LOOKED_AT)).astype(np.intp))
