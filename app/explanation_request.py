@@ -68,12 +68,12 @@ def read_request(
     said = said or _NOTHING_SAID
     classes = _classes(served.model, said)
     _refuse_ngrams(served.model, said)
-    if not _asks(said, route):
-        return None
     if served.model.task == "multiclass" and (route.most or said.algorithm == "shap"):
         raise NotExplainable(
             "Multiclass models cannot be used for Prediction Explanations"
         )
+    if not _asks(said, route):
+        return None
     if said.algorithm == "shap":
         return _shap(served, settings, said, route)
     return _xemp(served, said, route, classes)

@@ -38,6 +38,8 @@ SETTINGS = {
     "association_id": "column that every answer passes through",
     "shap_output": "margin or probability: what SHAP values of a binary model add up"
     " to",
+    "project_id": "24 hex digits: the project that older addresses name",
+    "project_model_id": "24 hex digits: the model that older addresses name",
     "humility_enabled": "true or false: rows are held against the humility rules",
 }
 
@@ -82,7 +84,8 @@ def _setting_value(name: str, text: str) -> Any:
 
     if text == "":
         return getattr(DeploymentSettings(), name)
-    if name == "association_id":
+    # An id of digits, or with an e among them, would be read as a number.
+    if name in ("association_id", "project_id", "project_model_id"):
         return text
     if text in ("true", "false"):
         return text == "true"

@@ -122,6 +122,8 @@ class DeploymentSettings:
     association_id: column passed through without being asked for.
     shap_output: SHAP values of a binary model add up to its margin, or to the
         probability.
+    project_id, project_model_id: ids under which older addresses know the deployment
+        and its model, 24 hex digits; None: the deployment's own and its model's.
     humility_enabled: whether rows are held against the humility rules.
     humility: the rules, in the order of their application; at most ten.
 
@@ -138,6 +140,8 @@ class DeploymentSettings:
     unknown_categories: UnknownCategories = "missing"
     association_id: str | None = None
     shap_output: ShapOutput = "margin"
+    project_id: str | None = None
+    project_model_id: str | None = None
     humility_enabled: bool = True
     humility: tuple[Rule, ...] = ()
 
@@ -156,6 +160,8 @@ class DeploymentSettings:
             )
         if self.association_id is not None:
             _check_column("association_id", self.association_id)
+        for name in ("project_id", "project_model_id"):
+            _check_hex(name, getattr(self, name))
         if self.humility != ():
             _check_rules(self.humility)
 
@@ -220,6 +226,15 @@ class Deployment:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def project_address(self) -> tuple[str, str | None]:
+        """Project and model id of its older addresses."""
+        settings = self.settings
+        return (
+            settings.project_id or self.id,
+            settings.project_model_id or self.model_id,
+        )
+
     def is_visible_to(self, user: User) -> bool:
         """A deployment belongs to its owner and to admins."""
         return user.admin or user.id == self.owner_id
@@ -258,6 +273,14 @@ class Snapshot:
         if deployment is None or not deployment.is_visible_to(user):
             raise UnknownDeployment(deployment_id, user.id)
         return deployment
+
+    def project_deployment(
+        self, project_id: str, model_id: str, user: User
+    ) -> Deployment | None:
+        """The oldest of the user's deployments with this older address."""
+        address = (project_id, model_id)
+        found = (d for d in self.deployments_of(user) if d.project_address == address)
+        return next(found, None)
 
     def deployments_of(self, user: User) -> list[Deployment]:
         """Those that the user may see, oldest first."""
@@ -325,6 +348,13 @@ def _number(name: str, value: object) -> float | None:
 def _check_column(name: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise InvalidSetting(name, f"a column's name is expected, not {_shown(value)}")
+
+
+def _check_hex(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
+        raise InvalidSetting(
+            name, f"24 hexadecimal digits are expected, not {_shown(value)}"
+        )
 
 
 def _rules_to_json(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
