@@ -133,8 +133,8 @@ def _blocks(columns: Columns, exemplars: Exemplars) -> Iterator[_Block]:
     """Every substitution that makes another row of a row."""
     places, numbers = np.nonzero(exemplars.weights.T)
     most = max(1, min(_ROWS, _CELLS // columns.matrix.shape[1]))
-    # So many rows at once that there are enough substitutions for a block.
-    step = max(1, most // max(1, len(places)))
+    # Many rows at once, for blocks to be full.
+    step = max(1, _CELLS // max(1, len(places)))
     for start in range(0, len(columns), step):
         rows = np.arange(start, min(start + step, len(columns)))
         differs = _differs(columns, exemplars, rows, places, numbers)
