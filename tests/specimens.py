@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,16 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from app.compilation import read_ensemble
 from app.store.compiled import CompiledModels
 from backends import bundle
 from backends.compiled import TREES, Verdict, library
 from backends.compiled import write as write_verdict
+from backends.explanations.choosing import write as write_exemplars
+from backends.features import Decoder
 from backends.model import Feature, Label, Model, Task
 
 # Before anything imports onnxruntime: it turns the library's telemetry off.
@@ -104,6 +108,29 @@ def features_of(frame: pd.DataFrame) -> tuple[Feature, ...]:
     return tuple(features)
 
 
+def write_materials(
+    folder: Path, features: Sequence[Feature], frame: pd.DataFrame
+) -> None:
+    """Exemplars and reference rows, as packaging writes them.
+
+    Of two features the first counts for the one of greater impact.
+    """
+    table = pa.table(
+        {
+            name: column.astype(object)
+            .where(column.notna(), None)
+            .map(str, na_action="ignore")
+            if feature.kind != "numeric"
+            else column.astype(float)
+            for feature, (name, column) in zip(features, frame.items(), strict=True)
+        }
+    )
+    pq.write_table(table, folder / bundle.REFERENCE)
+    impact = [float(position) for position in range(len(features), 0, -1)]
+    rows = Decoder(features).from_table(table)
+    write_exemplars(folder, features, rows, impact)
+
+
 def boosted(
     folder: Path,
     task: Task,
@@ -134,6 +161,7 @@ def boosted(
     )
     folder.mkdir()
     booster.save_model(folder / "model.txt")
+    write_materials(folder, features_of(frame), frame)
     model = bundle.write(
         folder,
         Model(
@@ -162,11 +190,14 @@ def exported(
     target: str,
     frame: pd.DataFrame,
     fitted: Any,
+    *,
+    explained: bool = True,
     **card: Any,
 ) -> Specimen:
     """An ONNX bundle of a fitted scikit-learn estimator.
 
     frame: float64, and the graph takes one matrix; else it takes a column each.
+    explained: whether the bundle has what explanations are made with.
     """
     from skl2onnx import to_onnx
 
@@ -177,6 +208,9 @@ def exported(
     source.write_bytes(to_onnx(fitted, sample[:1]).SerializeToString())
     graph = inspect(source)
     write_served(source, folder / "model.onnx", graph)
+    features = features_for(graph, list(frame.columns))
+    if explained:
+        write_materials(folder, features, frame)
     model = bundle.write(
         folder,
         Model(
@@ -186,7 +220,7 @@ def exported(
             file="model.onnx",
             task=task,
             target=target,
-            features=features_for(graph, list(frame.columns)),
+            features=features,
             labels=graph.labels,
             positive_label=graph.labels[1] if task == "binary" else None,
             output=graph.output,
@@ -291,6 +325,7 @@ def make_specimens(base: Path) -> dict[str, Specimen]:
             "risk",
             petals,
             LogisticRegression().fit(petals.to_numpy(), (bent > 0).astype(int)),
+            explained=False,
         ),
         "onnx-parcel": exported(
             base / "onnx-parcel",
