@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.commands import bundles, deployments, server
+from app.commands.humility import humility
 from app.commands.package import package
 from app.commands.score import score
 from app.commands.users import token, user
@@ -45,14 +46,18 @@ def _is_refusal(error: Exception) -> bool:
     from backends.base import ModelFileRejected
     from backends.bundle import BundleRejected
     from backends.features import DataError
+    from backends.humility_bounds import BoundsUnknown
+    from backends.humility_json import InvalidRule
     from backends.model import InvalidModelCard
 
     refusals = (
         AppError,
+        BoundsUnknown,
         BundleRejected,
         DataError,
         InvalidConfig,
         InvalidModelCard,
+        InvalidRule,
         ModelFileRejected,
         OSError,
         sqlite3.DatabaseError,
@@ -92,6 +97,7 @@ for verb in (
     deployments.disable,
     deployments.enable,
     deployments.delete,
+    humility,
     user,
     token,
     score,

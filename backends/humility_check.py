@@ -12,7 +12,7 @@ from backends.humility import (
     UncertainPrediction,
     misfit,
 )
-from backends.humility_json import InvalidRule, from_json, to_json
+from backends.humility_json import InvalidRule, Trigger, from_json, to_json
 from backends.model import Model
 
 
@@ -35,31 +35,26 @@ def check(rules: Sequence[Rule], model: Model) -> None:
         raise InvalidRule("Two rules have one id")
 
 
-def check_fit(rules: Sequence[Rule], model: Model) -> None:
-    """Raise InvalidRule naming the first rule that cannot be held against the model.
-
-    A level that the model does not know is no reason: no row can have it.
-    """
-    for rule in rules:
-        problem = misfit(rule, model)
-        if problem is not None:
-            raise InvalidRule(f"Rule {rule.name!r}: {problem}")
-
-
 def _check_rule(rule: Rule, model: Model) -> None:
     try:
         from_json(to_json(rule))
     except InvalidRule as error:
         raise InvalidRule(f"Rule {rule.name!r}: {error}") from None
-    check_fit([rule], model)
-    problem = None
-    if isinstance(rule.trigger, LowObservation):
-        problem = _unknown_level(rule.trigger, model)
-    elif isinstance(rule.trigger, UncertainPrediction) and model.task == "binary":
-        if rule.trigger.lower < 0 or rule.trigger.upper > 1:
-            problem = "bounds of a probability lie between 0 and 1"
+    problem = misfit(rule, model)
+    if problem is None:
+        problem = _mistake(rule.trigger, model)
     if problem is not None:
         raise InvalidRule(f"Rule {rule.name!r}: {problem}")
+
+
+def _mistake(trigger: Trigger, model: Model) -> str | None:
+    """What is wrong with a trigger that fits the model."""
+    if isinstance(trigger, LowObservation):
+        return _unknown_level(trigger, model)
+    if isinstance(trigger, UncertainPrediction) and model.task == "binary":
+        if trigger.lower < 0 or trigger.upper > 1:
+            return "bounds of a probability lie between 0 and 1"
+    return None
 
 
 def _unknown_level(trigger: LowObservation, model: Model) -> str | None:

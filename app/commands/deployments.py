@@ -292,8 +292,9 @@ def _levels(feature: dict[str, Any]) -> str:
 def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
     """Give a deployment the model of another bundle.
 
-    Task, target and classes must be the same; features may differ. Requests being
-    answered finish with the old model, and none fails.
+    Task, target and classes must be the same; features may differ, as long as every
+    humility rule fits. Requests being answered finish with the old model, and none
+    fails.
     """
     with opened_state() as state:
         deployment = state.store.deployment(deployment_id)
@@ -301,8 +302,14 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
         with checked(bundle, state.config) as (folder, model):
             if deployment.model_id is not None:
                 check_same_answers(_old(state, deployment.model_id), model)
+            check_rules_fit(deployment, model)
             keep(state, folder, model, owner)
-        changed = state.store.replace_model(deployment_id, model.id)
+        changed = state.store.replace_model(
+            deployment_id,
+            model.id,
+            # Once more: rules may have come while the model was compiled.
+            check=lambda deployment: check_rules_fit(deployment, model),
+        )
         _print_changed(changed, state, f"answers with model {model.id}", as_json)
 
 
@@ -325,6 +332,21 @@ def check_same_answers(old: Model | StoredModel, new: Model) -> None:
                 f"The {name.replace('_', ' ')} would become {_shown(after)}, from "
                 f"{_shown(before)}: clients would misread the answers; deploy this "
                 "bundle on its own"
+            )
+
+
+def check_rules_fit(deployment: Deployment, new: Model) -> None:
+    """Raises ReplacementRefused if a humility rule cannot be held against the model."""
+    if not deployment.settings.humility:
+        return
+    from backends.humility import misfit
+
+    for place, rule in enumerate(deployment.settings.humility, 1):
+        problem = misfit(rule, new)
+        if problem is not None:
+            raise ReplacementRefused(
+                f"Humility rule {rule.name!r} would not fit, {problem}: remove the "
+                f"rule first, `foretell humility {deployment.id} remove {place}`"
             )
 
 
