@@ -209,9 +209,10 @@ class _Additivity:
             return
         rows = _spread(len(part.values))
         total, base = part.total[rows], part.base
-        difference = np.abs(base + part.values[rows].sum(axis=2) - total)
-        whole = np.maximum(np.abs(total), np.abs(total - base))
-        shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            difference = np.abs(base + part.values[rows].sum(axis=2) - total)
+            whole = np.maximum(np.abs(total), np.abs(total - base))
+            shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
         # What is not finite counts as infinitely far.
         shares = np.where(np.isfinite(shares), shares, np.inf)
         self._largest = max(self._largest, float(shares.max(initial=0.0)))
