@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.commands import bundles, deployments, server
+from app.commands.explain import explain
 from app.commands.humility import humility
 from app.commands.package import package
 from app.commands.score import score
@@ -45,7 +46,13 @@ def _is_refusal(error: Exception) -> bool:
     from app.errors import AppError
     from backends.base import ModelFileRejected
     from backends.bundle import BundleRejected
+    from backends.explanations.base import (
+        ExplanationTooSlow,
+        NotExplainable,
+        NotInitialized,
+    )
     from backends.features import DataError
+    from backends.humility import HumilityError
     from backends.humility_bounds import BoundsUnknown
     from backends.humility_json import InvalidRule
     from backends.model import InvalidModelCard
@@ -55,10 +62,14 @@ def _is_refusal(error: Exception) -> bool:
         BoundsUnknown,
         BundleRejected,
         DataError,
+        ExplanationTooSlow,
+        HumilityError,
         InvalidConfig,
         InvalidModelCard,
         InvalidRule,
         ModelFileRejected,
+        NotExplainable,
+        NotInitialized,
         OSError,
         sqlite3.DatabaseError,
     )
@@ -101,6 +112,7 @@ for verb in (
     user,
     token,
     score,
+    explain,
     server.serve,
     server.doctor,
     server.migrate,

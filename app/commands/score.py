@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from app.commands.bundles import checked, kept
+from app.commands.models import algorithm_option, found, most_option, said
 from app.commands.printing import json_option, print_json
-from app.commands.state import opened_state
-from app.errors import AppError
-
-if TYPE_CHECKING:
-    from app.config import Config
-    from app.store.records import DeploymentSettings
-
-
-class NothingToScoreWith(AppError):
-    """The deployment has no model here."""
-
 
 _ENDS = (".csv", ".json")
 
@@ -64,6 +50,8 @@ def _output(text: str) -> Path:
     is_flag=True,
     help="Regression: flag predictions outside the usual bounds.",
 )
+@most_option(least=0)
+@algorithm_option("--explanation-algorithm")
 @json_option
 def score(
     model: str,
@@ -73,6 +61,8 @@ def score(
     passthrough_all: bool,
     decimals: int,
     prediction_warning: bool,
+    max_explanations: int | None,
+    algorithm: str | None,
     as_json: bool,
 ) -> None:
     """Score a CSV file of any size, without a server.
@@ -81,33 +71,28 @@ def score(
     BUNDLE brings. The output has the columns of the server's answers.
     """
     from app.config import Config
-    from app.lean import settle_pyarrow_without_pandas
 
     if passthrough and passthrough_all:
         raise click.UsageError("Give --passthrough or --passthrough-all, not both.")
     wanted: tuple[str, ...] | Literal["all"] = passthrough
     if passthrough_all:
         wanted = "all"
-    settle_pyarrow_without_pandas()
+    explanations = said(max_explanations, algorithm)
     config = Config.from_environment()
-    with _found(model, config) as (folder, settings, threshold, compiled):
+    with found(model, config) as scored:
         # Imported after pyarrow has been told that there is no pandas.
         from app.answering import Answering
-        from app.model_cache import load_served
         from app.offline import score_file
-        from backends.compiled import TREES, read
-        from backends.trees.kernel_cache import prepare
 
-        if compiled is not None and read(compiled, "").engine == TREES:
-            prepare(config.kernels)
-        served = load_served(folder, compiled)
+        served = scored.served
         answering = Answering(
             served,
-            settings,
-            threshold,
+            scored.settings,
+            scored.threshold,
             passthrough=wanted,
             decimals=decimals,
             prediction_warning=prediction_warning,
+            explained=scored.explained(explanations),
         )
         rows = score_file(answering, file, out, config)
     if as_json:
@@ -115,24 +100,3 @@ def score(
         print_json(facts | {"engine": served.backend.engine})
     else:
         click.echo(f"{rows} rows scored with model {served.model.id} into {out}")
-
-
-@contextmanager
-def _found(
-    text: str, config: Config
-) -> Iterator[tuple[Path, DeploymentSettings, float | None, Path | None]]:
-    """The bundle that an id or a path names, and what a deployment adds to it."""
-    from app.store.records import DeploymentSettings
-
-    if re.fullmatch(r"[0-9a-f]{24}", text) and not Path(text).exists():
-        with opened_state() as state:
-            deployment = state.store.deployment(text)
-            if deployment.model_id is None:
-                raise NothingToScoreWith(f"The model of {text} is scored elsewhere")
-            folder, _ = kept(state, deployment.model_id)
-            compiled = state.compiled.path(deployment.model_id)
-        yield folder, deployment.settings, deployment.threshold, compiled
-    else:
-        # A model file is loaded here only after a child process has done so.
-        with checked(Path(text), config) as (folder, _):
-            yield folder, DeploymentSettings(), None, None
