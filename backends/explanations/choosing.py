@@ -19,7 +19,7 @@ from backends.model import Feature
 
 Floats = NDArray[np.float64]
 # Values, None where they are missing, and how many rows have them.
-Counted = list[tuple[Any, float]]
+Counted = list[tuple[Any, int]]
 
 
 def write(
@@ -121,17 +121,21 @@ def _frequent(counted: Counted) -> Counted:
 
 
 def _middles(counted: Counted) -> Counted:
-    """The numbers in the middle of each tenth of the rows, a tenth's rows for each."""
+    """The numbers in the middle of each tenth of the rows, a tenth's rows for each.
+
+    All rows are counted ten times, for a tenth of them to be a whole number.
+    """
     present = [each for each in counted if each[0] is not None]
     numbers, rows = map(np.array, zip(*present, strict=True))
     reached = np.cumsum(rows)
-    # The first number that (i + 0.5) / 10 of the rows do not exceed, in whole numbers.
+    # The first number that (i + 0.5) / 10 of the rows do not exceed.
     middles = (2 * np.arange(MOST_VALUES) + 1) * reached[-1]
     places = np.searchsorted(reached * (2 * MOST_VALUES), middles, side="left")
     found, tenths = np.unique(places, return_counts=True)
-    shares = (tenths / MOST_VALUES * reached[-1]).tolist()
+    shares = (tenths * reached[-1]).tolist()
     chosen: Counted = list(zip(numbers[found].tolist(), shares, strict=True))
-    return [*chosen, *(each for each in counted if each[0] is None)]
+    missing = [(None, n * MOST_VALUES) for value, n in counted if value is None]
+    return [*chosen, *missing]
 
 
 def _shortest(number: float) -> int | float:
