@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from app.store.store import Store
@@ -151,6 +152,64 @@ print(0)
     assert [finished(racer) for racer in racers] == [0, 0]
     settings = store.deployment(deployment).settings
     assert (settings.labels, settings.association_id) == ("names", "b")
+
+
+def test_rules_added_at_once_are_all_kept(store, database_url, home):
+    store.add_user("ann")
+    deployment = store.create_deployment("x", "ann", None).id
+    code = """
+import sys
+from pathlib import Path
+from app.store.records import new_id
+from app.store.store import Store
+from backends.humility import NoOperation, Rule, UncertainPrediction
+store = Store(sys.argv[1], Path(sys.argv[2]))
+for number in range(3):
+    rule = Rule(new_id(), sys.argv[4], UncertainPrediction(0, number), NoOperation())
+    store.change_humility(
+        sys.argv[3], lambda found: (*found.settings.humility, rule)
+    )
+store.dispose()
+print(0)
+"""
+    racers = [
+        child(code, database_url, home, deployment, f"rule {number}")
+        for number in range(3)
+    ]
+    assert [finished(racer) for racer in racers] == [0, 0, 0]
+    names = [rule.name for rule in store.deployment(deployment).settings.humility]
+    assert sorted(names) == sorted(["rule 0", "rule 1", "rule 2"] * 3)
+
+
+def test_counts_added_at_once_are_all_kept(store, database_url, home):
+    store.add_user("ann")
+    ids = [store.create_deployment("x", "ann", None).id for _ in range(4)]
+    code = """
+import random, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from app.store.records import HumilityCount
+from app.store.store import Store
+store = Store(sys.argv[1], Path(sys.argv[2]))
+hour = datetime(2026, 1, 1, tzinfo=UTC)
+for number in range(40):
+    ids = random.sample(sys.argv[3:], len(sys.argv[3:]))
+    store.add_humility_counts(
+        [HumilityCount(each, rule * 24, hour, 1, 3) for each in ids for rule in "ba"]
+    )
+store.dispose()
+print(0)
+"""
+    before = store.generation()
+    racers = [child(code, database_url, home, *ids) for _ in range(3)]
+    # Meanwhile one of the deployments goes.
+    time.sleep(0.5)
+    store.delete_deployment(ids[0])
+    assert [finished(racer) for racer in racers] == [0, 0, 0]
+    totals = store.humility_totals()
+    assert {(each.triggered, each.looked_at) for each in totals} == {(120, 360)}
+    assert {each.deployment_id for each in totals} == set(ids[1:])
+    assert store.generation() == before + 1
 
 
 def test_change_of_another_process_is_seen_at_once(store, database_url, home):

@@ -14,6 +14,7 @@ from app.store.records import (
     SETTING_NAMES,
     Deployment,
     DeploymentSettings,
+    HumilityCount,
     Snapshot,
     StoredModel,
     Token,
@@ -30,6 +31,12 @@ ANN = User("a" * 24, "ann", False, NOW)
 BOB = User("b" * 24, "bob", False, NOW)
 ROOT = User("c" * 24, "root", True, NOW)
 SECRET = new_secret("d" * 24)
+RULE_CARD = {
+    "id": "0" * 24,
+    "name": "far out",
+    "trigger": {"type": "low_observation", "feature": "x", "levels": ["a", 1]},
+    "action": {"type": "override", "value": "b"},
+}
 DEPLOYMENT = Deployment(
     id="e" * 24,
     label="of ann",
@@ -57,6 +64,7 @@ def snapshot(*, expires_at=None, revoked_at=None):
         (Token, tables.tokens),
         (StoredModel, tables.models),
         (Deployment, tables.deployments),
+        (HumilityCount, tables.humility_counts),
     ],
 )
 def test_records_have_the_columns_of_their_table(record, table):
@@ -151,11 +159,47 @@ def test_unknown_deployment_reads_as_one_that_is_not_seen():
         ("association_id", ""),
         ("association_id", 5),
         ("association_id", ["id"]),
+        ("humility_enabled", "yes"),
+        ("humility", None),
+        ("humility", {}),
+        ("humility", "[]"),
+        ("humility", [None]),
+        ("humility", [{"id": "0" * 24}]),
+        ("humility", [RULE_CARD] * 2),
+        ("humility", [{**RULE_CARD, "id": f"{each:024x}"} for each in range(11)]),
     ],
 )
 def test_wrong_setting_is_refused_by_name(name, value):
     with pytest.raises(InvalidSetting, match=f"^{name}: "):
         DeploymentSettings.from_json({name: value})
+
+
+def test_rules_survive_json():
+    settings = DeploymentSettings.from_json({"humility": [RULE_CARD]})
+    assert settings.humility[0].trigger.levels == ("a", 1)
+    assert settings.to_json()["humility"] == [RULE_CARD]
+    assert DeploymentSettings.from_json(settings.to_json()) == settings
+    assert DeploymentSettings.from_json({}).humility == ()
+
+
+def test_mistake_in_a_rule_names_the_rule():
+    cards = [RULE_CARD, {**RULE_CARD, "name": ""}]
+    with pytest.raises(InvalidSetting, match="^humility: rule 2: name: "):
+        DeploymentSettings.from_json({"humility": cards})
+
+
+def test_rules_rest_while_humility_is_off():
+    settings = DeploymentSettings.from_json({"humility": [RULE_CARD]})
+    assert settings.active_rules == settings.humility
+    off = settings.changed({"humility_enabled": False})
+    assert off.active_rules == ()
+    assert off.humility == settings.humility
+
+
+@pytest.mark.parametrize("rules", [[], None, "x", (None,), [RULE_CARD]])
+def test_settings_hold_rules_and_nothing_else(rules):
+    with pytest.raises(InvalidSetting, match="^humility: "):
+        DeploymentSettings(humility=rules)
 
 
 def test_unknown_setting_is_refused_by_name():

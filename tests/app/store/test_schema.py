@@ -1,5 +1,6 @@
 """Making the tables, and bringing older ones up to date."""
 
+import json
 import os
 import shutil
 import stat
@@ -8,6 +9,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from sqlalchemy import create_engine, inspect, text
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
+from app.store.records import DeploymentSettings, HumilityCount
 from app.store.store import Store
 from app.store.tables import SCHEMA, metadata
 
@@ -147,6 +151,34 @@ def test_failed_migration_leaves_nothing(empty_store, monkeypatch):
     assert not empty_store.schema_is_current()
     empty_store.migrate()
     assert empty_store.generation() == 0
+
+
+def test_first_schema_is_brought_up_to_date(empty_store, empty_url, monkeypatch):
+    monkeypatch.setattr(schema, "SCHEMA", "0001")
+    empty_store.migrate()
+    monkeypatch.undo()
+    empty_store.add_user("ann")
+    deployment = empty_store.create_deployment("old", "ann", None)
+    database = Database(empty_url)
+    old = {"labels": "names", "association_id": "id"}
+    with database.write() as connection:
+        assert not inspect(connection).has_table("humility_counts")
+        # As the first release wrote them.
+        change = text("UPDATE deployments SET settings = :old")
+        connection.execute(change, {"old": json.dumps(old)})
+    assert not empty_store.schema_is_current()
+    generation = empty_store.generation()
+    empty_store.migrate()
+    assert empty_store.schema_is_current()
+    assert empty_store.generation() == generation
+    settings = DeploymentSettings(labels="names", association_id="id")
+    assert empty_store.deployments() == [replace(deployment, settings=settings)]
+    hour = datetime(2026, 1, 1, tzinfo=UTC)
+    empty_store.add_humility_counts(
+        [HumilityCount(deployment.id, "0" * 24, hour, 1, 2)]
+    )
+    assert len(empty_store.humility_totals(deployment.id)) == 1
+    database.dispose()
 
 
 def test_newer_schema_is_a_clear_error(store, database_url):

@@ -17,7 +17,13 @@ from app.store.errors import (
     UnknownToken,
     UnknownUser,
 )
-from app.store.records import DeploymentSettings, check_id
+from app.store.records import (
+    DeploymentSettings,
+    HumilityCount,
+    HumilityTotal,
+    check_id,
+)
+from backends.humility import NoOperation, Rule, UncertainPrediction
 
 HEX = "0123456789abcdef01234567"
 
@@ -35,6 +41,10 @@ def stored(store, ann, model):
 @pytest.fixture
 def deployment(store, stored):
     return store.create_deployment("sex", "ann", stored.id)
+
+
+HOUR = datetime(2026, 3, 1, 12, tzinfo=UTC)
+UNCERTAIN = Rule("1" * 24, "close", UncertainPrediction(0.4, 0.6), NoOperation())
 
 
 def now():
@@ -378,6 +388,96 @@ def test_store_is_good_on_both_sides_of_a_fork(store, ann, in_child):
 
     assert in_child(add_in_child)
     assert [user.name for user in store.users()] == ["ann", "child"]
+
+
+def test_rules_are_changed_and_found(store, deployment):
+    changed = store.change_humility(deployment.id, lambda found: [UNCERTAIN])
+    assert changed.settings == DeploymentSettings(humility=(UNCERTAIN,))
+    assert changed.updated_at > deployment.updated_at
+    assert store.deployment(deployment.id) == changed
+    assert store.snapshot().deployments[deployment.id] == changed
+    store.update_deployment(deployment.id, settings={"labels": "names"})
+    assert store.deployment(deployment.id).settings.humility == (UNCERTAIN,)
+    emptied = store.change_humility(deployment.id, lambda found: [])
+    assert emptied.settings.humility == ()
+
+
+def test_refused_rules_leave_everything_as_it_was(store, deployment):
+    def refuse(found):
+        assert found == deployment
+        raise InvalidSetting("humility", "no")
+
+    before = store.generation()
+    for change in (refuse, lambda found: [UNCERTAIN] * 2):
+        with pytest.raises(InvalidSetting):
+            store.change_humility(deployment.id, change)
+    with pytest.raises(UnknownDeployment):
+        store.change_humility(HEX, lambda found: [])
+    assert store.generation() == before
+    assert store.deployment(deployment.id) == deployment
+
+
+def test_replacement_that_is_refused_replaces_nothing(store, deployment, model):
+    other = store.add_model(dataclasses.replace(model, id=HEX), "ann", 1)
+    store.change_humility(deployment.id, lambda found: [UNCERTAIN])
+
+    def refuse(found):
+        assert found.settings.humility == (UNCERTAIN,)
+        raise InvalidSetting("humility", "no")
+
+    with pytest.raises(InvalidSetting):
+        store.replace_model(deployment.id, other.id, check=refuse)
+    assert store.deployment(deployment.id).model_id == deployment.model_id
+
+
+def count(deployment, rule, hours=0, triggered=1, looked_at=10):
+    moment = HOUR + timedelta(hours=hours)
+    return HumilityCount(deployment.id, rule * 24, moment, triggered, looked_at)
+
+
+def test_counts_of_an_hour_are_added_up(store, deployment):
+    before = store.generation()
+    store.add_humility_counts([count(deployment, "1"), count(deployment, "2", 0, 5)])
+    store.add_humility_counts([count(deployment, "1", 1, 2, 3), count(deployment, "1")])
+    assert store.humility_totals() == [
+        HumilityTotal(deployment.id, "1" * 24, 4, 23),
+        HumilityTotal(deployment.id, "2" * 24, 5, 10),
+    ]
+    assert store.generation() == before
+    store.add_humility_counts([])
+
+
+def test_totals_are_those_of_a_time(store, deployment):
+    counts = [count(deployment, "1", hours, 10**hours) for hours in range(4)]
+    store.add_humility_counts(counts)
+
+    def triggered(**period):
+        return sum(each.triggered for each in store.humility_totals(**period))
+
+    assert triggered(start=HOUR, end=HOUR) == 0
+    assert triggered(start=HOUR + timedelta(hours=2)) == 1100
+    assert triggered(end=HOUR + timedelta(hours=2)) == 11
+    hour = timedelta(hours=1)
+    assert triggered(start=HOUR + hour, end=HOUR + 3 * hour) == 110
+    assert triggered(deployment_id=deployment.id) == 1111
+    assert triggered(deployment_id=HEX) == 0
+
+
+def test_large_counts_are_kept(store, deployment):
+    store.add_humility_counts([count(deployment, "1", 0, 2**60, 2**60)] * 2)
+    [total] = store.humility_totals()
+    assert total.triggered == total.looked_at == 2**61
+
+
+def test_counts_go_with_their_deployment(store, deployment, stored):
+    other = store.create_deployment("other", "ann", stored.id)
+    store.add_humility_counts([count(deployment, "1"), count(other, "1")])
+    store.delete_deployment(deployment.id)
+    assert [each.deployment_id for each in store.humility_totals()] == [other.id]
+    # A worker that has not heard of it adds what it counted before.
+    store.add_humility_counts([count(deployment, "1"), count(other, "1")])
+    [total] = store.humility_totals()
+    assert (total.deployment_id, total.triggered) == (other.id, 2)
 
 
 def test_disposed_store_opens_again(store, ann):
