@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 
 class PredictionValue(Schema):
@@ -16,6 +16,61 @@ class PredictionValue(Schema):
     label = fields.Raw(required=True)
 
 
+class Explanation(Schema):
+    """How much a feature's value has to do with a prediction, by XEMP.
+
+    featureValue: a number, or the text of any other feature; null where it is missing.
+    label: what a positive strength speaks for: the positive class, a class, or more of
+        the target.
+    """
+
+    featureValue = fields.Raw(required=True, allow_none=True)
+    strength = fields.Float(required=True)
+    feature = fields.String(required=True)
+    qualitativeStrength = fields.String(
+        required=True,
+        validate=validate.OneOf(["---", "--", "-", "<-", "<+", "+", "++", "+++"]),
+    )
+    label = fields.Raw(required=True)
+
+
+class ShapExplanation(Schema):
+    """The same by SHAP, which has no qualitative strength."""
+
+    featureValue = fields.Raw(required=True, allow_none=True)
+    strength = fields.Float(required=True)
+    qualitativeStrength = fields.Constant(None, required=True, allow_none=True)
+    feature = fields.String(required=True)
+    label = fields.Raw(required=True)
+
+
+class ShapWarning(Schema):
+    """SHAP values that do not add up to what they explain.
+
+    maxNormalizedMismatch: the largest difference, as a share.
+    mismatchRowCount: of the rows that were looked at.
+    """
+
+    maxNormalizedMismatch = fields.Float(required=True)
+    mismatchRowCount = fields.Integer(required=True, strict=True)
+
+
+class ShapMetadata(Schema):
+    """What is added to a row's strengths, and the sum of those not told."""
+
+    warnings = fields.List(fields.Nested(ShapWarning), required=True, allow_none=True)
+    remainingTotal = fields.Float(required=True)
+    baseValue = fields.Float(required=True)
+
+
+class TriggeredRule(Schema):
+    """A humility rule that triggered on a row."""
+
+    ruleId = fields.String(required=True, validate=validate.Regexp("[0-9a-f]{24}$"))
+    triggered = fields.Boolean(required=True, validate=validate.Equal(True))
+    ruleName = fields.String(required=True)
+
+
 class BinaryRow(Schema):
     """A row of a binary classification response."""
 
@@ -25,6 +80,9 @@ class BinaryRow(Schema):
     rowId = fields.Integer(required=True, strict=True)
     passthroughValues = fields.Dict(keys=fields.String())
     deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(Explanation))
+    reasonCodes = fields.List(fields.Nested(Explanation))
+    humility = fields.List(fields.Nested(TriggeredRule))
 
 
 class RegressionRow(Schema):
@@ -35,6 +93,9 @@ class RegressionRow(Schema):
     rowId = fields.Integer(required=True, strict=True)
     passthroughValues = fields.Dict(keys=fields.String())
     deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(Explanation))
+    reasonCodes = fields.List(fields.Nested(Explanation))
+    humility = fields.List(fields.Nested(TriggeredRule))
 
 
 class RegressionWarningRow(Schema):
@@ -46,6 +107,9 @@ class RegressionWarningRow(Schema):
     prediction = fields.Float(required=True)
     passthroughValues = fields.Dict(keys=fields.String())
     deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(Explanation))
+    reasonCodes = fields.List(fields.Nested(Explanation))
+    humility = fields.List(fields.Nested(TriggeredRule))
 
 
 class MulticlassRow(Schema):
@@ -56,6 +120,24 @@ class MulticlassRow(Schema):
     rowId = fields.Integer(required=True, strict=True)
     passthroughValues = fields.Dict(keys=fields.String())
     deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(Explanation))
+    reasonCodes = fields.List(fields.Nested(Explanation))
+    humility = fields.List(fields.Nested(TriggeredRule))
+
+
+class ShapRow(Schema):
+    """A row of a binary or regression response with SHAP explanations."""
+
+    deploymentApprovalStatus = fields.String()
+    prediction = fields.Raw(required=True)
+    predictionExplanations = fields.List(fields.Nested(ShapExplanation), required=True)
+    rowId = fields.Integer(required=True, strict=True)
+    predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
+    predictionThreshold = fields.Float()
+    isOutlierPrediction = fields.Boolean()
+    shapExplanationsMetadata = fields.Nested(ShapMetadata, required=True)
+    passthroughValues = fields.Dict(keys=fields.String())
+    humility = fields.List(fields.Nested(TriggeredRule))
 
 
 class Response(Schema):

@@ -9,14 +9,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.decode import Chunk
 from app.encode import Answer, CsvWriter, JsonWriter, json_labels
 from app.errors import OutputColumnsClash
 from app.scoring import Predictions
-from app.tokens import csv_cell, number_tokens, round_decimals
 from backends.features import Columns
 from backends.model import Feature, Model
 from schemas import predictions as rows
@@ -197,33 +196,6 @@ def test_small_numbers_are_spelled_as_recorded():
 def test_small_threshold_is_spelled_like_other_numbers():
     predictions = Predictions(column(0.9), np.array([True]))
     assert answer_csv(Answer(BINARY, threshold=1e-5), predictions)[1][3] == "1e-05"
-
-
-@pytest.mark.parametrize(
-    ("value", "cell"),
-    [(None, b""), (True, b"True"), (3, b"3"), (0.5, b"0.5"), ([1], b"[1]")],
-)
-def test_native_values_become_cells(value, cell):
-    assert csv_cell(value) == cell
-
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@given(st.lists(finite, min_size=1, max_size=80), st.integers(0, 400))
-@example([0.5, 1.5, 2.5, -0.5, 1e300, -0.0] * 10, 0)
-@example([0.12345678905, 1e-11, 138180.79084123881, 2.0**52 + 1] * 10, 10)
-def test_rounding_equals_pythons(values, decimals):
-    rounded = round_decimals(np.array(values), decimals).tolist()
-    expected = [round(value, min(decimals, 1100)) + 0.0 for value in values]
-    assert rounded == expected
-    assert not any(str(value) == "-0.0" for value in rounded)
-
-
-@given(st.lists(finite, min_size=1, max_size=80))
-def test_tokens_read_back_as_the_rounded_numbers(values):
-    tokens = number_tokens(np.array(values), 10)
-    assert [float(token) for token in tokens] == [round(v, 10) + 0.0 for v in values]
 
 
 def looks():
