@@ -1,6 +1,12 @@
 """What monitoring is told, and who is told."""
 
+from datetime import UTC, datetime, timedelta
+
 from prometheus_client.parser import text_string_to_metric_families
+
+from app.store.errors import StoreUnavailable
+from app.store.records import HumilityCount
+from backends.humility import NoOperation, Rule, UncertainPrediction
 
 
 def samples(answer):
@@ -46,6 +52,50 @@ def test_release_is_told(client):
     assert build[0] == "foretell_build_info"
     assert set(build[1]) == {"version"}
     assert build[2] == 1
+
+
+def counted(client, deployment):
+    return {
+        (name, labels["rule"]): value
+        for name, labels, value in samples(client.get("/metrics"))
+        if "humility" in name and labels["deployment"] == deployment
+    }
+
+
+def test_rules_tell_what_they_triggered_for(client, predict, services):
+    store = services.store
+    deployment = predict.deploy("churn")
+    rules = [
+        Rule(each * 24, "x", UncertainPrediction(0, int(each)), NoOperation())
+        for each in "12"
+    ]
+    store.change_humility(deployment, lambda found: rules)
+    services.refresh()
+    hour = datetime(2026, 1, 1, tzinfo=UTC)
+    counts = [
+        HumilityCount(deployment, "1" * 24, hour, 3, 10),
+        HumilityCount(deployment, "1" * 24, hour + timedelta(hours=1), 4, 10),
+        # Of a rule that was removed.
+        HumilityCount(deployment, "3" * 24, hour, 5, 10),
+    ]
+    store.add_humility_counts(counts)
+    assert counted(client, deployment) == {
+        ("foretell_humility_triggered_rows_total", "1" * 24): 7,
+        ("foretell_humility_triggered_rows_total", "2" * 24): 0,
+        ("foretell_humility_rows_total", "1" * 24): 20,
+        ("foretell_humility_rows_total", "2" * 24): 0,
+    }
+
+
+def test_store_that_is_away_leaves_the_rest(client, site, services, monkeypatch):
+    def away():
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(services.store, "humility_totals", away)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert site.deployments["churn"] in deployments(answer)
+    assert "humility" not in answer.get_data(as_text=True)
 
 
 def test_nobody_is_named(client, site):

@@ -3,12 +3,14 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.config import Config
 from app.model_cache import ModelCache
 from app.services import Services, now
 from backends.bundle import BundleRejected
+from backends.humility import Humbled, NoOperation, Rule, UncertainPrediction
 
 
 @pytest.fixture
@@ -118,6 +120,47 @@ def test_worker_waits_for_a_store_that_is_away(services, deployed, monkeypatch):
     services.start(stopping.is_set)
     wait_until(lambda: services.is_ready)
     stopping.set()
+
+
+HUMBLED = Humbled(np.array([[True, True, False]]), np.full(3, -1))
+RULE = Rule("1" * 24, "x", UncertainPrediction(0, 1), NoOperation())
+
+
+def triggered(services):
+    return sum(each.triggered for each in services.store.humility_totals())
+
+
+def test_worker_keeps_its_counts_now_and_then_and_at_its_end(services, deployed):
+    generation = services.store.generation()
+    stopping = threading.Event()
+    services.start(stopping.is_set)
+    services.humility_counts.count(deployed, [RULE], HUMBLED)
+    wait_until(lambda: triggered(services) == 2)
+    stopping.set()
+    services.humility_counts.count(deployed, [RULE], HUMBLED)
+    services.finish()
+    assert triggered(services) == 4
+    assert services.store.generation() == generation
+
+
+def test_counts_wait_for_a_store_that_is_away(services, deployed, monkeypatch, caplog):
+    keep = services.store.add_humility_counts
+    failures = [OSError("away")] * 2
+
+    def add_humility_counts(counts):
+        if failures:
+            raise failures.pop()
+        keep(counts)
+
+    monkeypatch.setattr(services.store, "add_humility_counts", add_humility_counts)
+    monkeypatch.setattr("app.services._COUNTS_SECONDS", 0.01)
+    services.humility_counts.count(deployed, [RULE], HUMBLED)
+    stopping = threading.Event()
+    services.start(stopping.is_set)
+    wait_until(lambda: triggered(services) == 2)
+    stopping.set()
+    told = [each for each in caplog.records if "counts of humility" in each.message]
+    assert len(told) == 1
 
 
 def wait_until(holds):
