@@ -4,7 +4,12 @@ import datetime
 
 import pytest
 
-from schemas.arguments import InvalidArgument, InvalidInstant, read_arguments
+from schemas.arguments import (
+    ExplanationArguments,
+    InvalidArgument,
+    InvalidInstant,
+    read_arguments,
+)
 from schemas.fields import ALL
 
 REFUSALS = [
@@ -48,6 +53,50 @@ REFUSALS = [
         "thresholdLow",
         "nan",
         "{'threshold_low': DataError(value can't be converted to float)}",
+    ),
+    *(
+        (
+            "thresholdLow",
+            text,
+            "{'threshold_low': DataError(value can't be converted to float)}",
+        )
+        for text in ("inf", "-Infinity", "1e999", "", "0,5", "NaN")
+    ),
+    (
+        "maxExplanations",
+        "",
+        "{'max_codes': DataError(value can't be converted to int)}",
+    ),
+    (
+        "maxExplanations",
+        "3.0",
+        "{'max_codes': DataError(value can't be converted to int)}",
+    ),
+    ("maxExplanations", "-1", "{'max_codes': DataError(value is less than 0)}"),
+    (
+        "explanationNumTopClasses",
+        "0",
+        "{'explanation_num_top_classes': DataError(value is less than 1)}",
+    ),
+    (
+        "explanationNumTopClasses",
+        "11",
+        "{'explanation_num_top_classes': DataError(value is greater than 10)}",
+    ),
+    (
+        "explanationClassNames",
+        "",
+        "{'explanation_class_names': DataError(blank value is not allowed)}",
+    ),
+    (
+        "explanationAlgorithm",
+        "lime",
+        "{'explanation_algorithm': DataError(value doesn't match any variant)}",
+    ),
+    (
+        "maxNgramExplanations",
+        "some",
+        "{'max_ngram_explanations': DataError(value can't be converted to int)}",
     ),
     (
         "excludeAdjustedPredictions",
@@ -112,15 +161,57 @@ def test_other_parameters_are_not():
         read_arguments({"decimalsNumber": ["1", "2"]})
 
 
+def explanations(**given):
+    return read_arguments({name: [each] for name, each in given.items()}).explanations
+
+
+def test_nothing_said_of_explanations_is_nothing():
+    assert explanations(decimalsNumber="3", excludeAdjustedPredictions="1") is None
+
+
+def test_all_that_is_said_of_explanations_is_read():
+    found = read_arguments(
+        {
+            "maxExplanations": ["5"],
+            "explanationAlgorithm": ["xemp"],
+            "thresholdLow": ["0.2"],
+            "thresholdHigh": ["-1e3"],
+            "explanationClassNames": ["b", "größe"],
+            "maxNgramExplanations": ["all"],
+            "excludeAdjustedPredictions": ["false"],
+        }
+    )
+    assert found.explanations == ExplanationArguments(
+        5, "xemp", 0.2, -1000.0, class_names=("b", "größe"), most_ngrams=ALL
+    )
+    assert not found.exclude_adjusted_predictions
+
+
 def test_all_explanations_are_for_shap():
     given = {"maxExplanations": ["all"], "explanationAlgorithm": ["shap"]}
-    assert read_arguments(given).max_explanations == ALL
+    assert read_arguments(given).explanations.most == ALL
 
 
-def test_zero_explanations_mean_none_for_xemp_and_all_for_shap():
-    assert not read_arguments({"maxExplanations": ["0"]}).wants_explanations
-    shap = {"maxExplanations": ["0"], "explanationAlgorithm": ["shap"]}
-    assert read_arguments(shap).wants_explanations
+def test_zero_explanations_are_told_from_none_said():
+    assert explanations(maxExplanations="0").most == 0
+    assert explanations(explanationAlgorithm="shap").most is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_newer_name_wins_over_the_older_one(order):
+    given = [("maxExplanations", ["2"]), ("maxCodes", ["7"])][::order]
+    assert read_arguments(dict(given)).explanations.most == 2
+
+
+def test_older_name_will_do():
+    assert explanations(maxCodes="7").most == 7
+
+
+def test_classes_are_chosen_by_number_or_by_name():
+    given = {"explanationNumTopClasses": ["2"], "explanationClassNames": ["a"]}
+    with pytest.raises(InvalidArgument, match="explanation_num_top_classes.*exclusive"):
+        read_arguments(given)
+    assert explanations(explanationNumTopClasses="10").top_classes == 10
 
 
 @pytest.mark.parametrize(
