@@ -45,8 +45,8 @@ MEMBERS = {
     # The training library itself is asked once, when a bundle is made.
     "lightgbm": ["app.golden"],
     "pandas": ["app.golden"],
-    "shap": ["backends.explanations.shapley", "app.commands.explain"],
-    "matplotlib": ["app.commands.explain"],
+    "shap": ["backends.explanations.shapley"],
+    "matplotlib": ["app.commands.picture"],
     "numba": ["backends.trees.*"],
     "prometheus_client": ["app.monitoring"],
     # The type of exception that its bodies raise.

@@ -103,7 +103,7 @@ def _row(answering: Answering, file: Path, number: int, config: Config) -> Chunk
         first, rows = rows, rows + len(chunk.columns)
         if number < rows:
             return _taken(chunk, number - first)
-    raise RowNotThere(f"{file} has no row {number}: it has {rows}, counted from 0")
+    raise RowNotThere(f"{file} has no row {number}: it has {rows} rows, from 0 on")
 
 
 def _taken(chunk: Chunk, place: int) -> Chunk:
