@@ -14,7 +14,7 @@ from app.explanation_request import Explained
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.store.records import DeploymentSettings
-from backends.humility import Humbled, Rule
+from backends.humility import Humbled, Rule, fitting
 
 Writer = JsonWriter | CsvWriter
 
@@ -101,7 +101,10 @@ class Answering:
             )
         threshold = model.threshold if self.threshold is None else self.threshold
         explaining = None if self.explained is None else self.explained.explaining
-        return Rules(threshold, bounds, settings.active_rules, explaining, self.count)
+        rules = settings.active_rules
+        if rules:
+            rules = fitting(rules, model)
+        return Rules(threshold, bounds, rules, explaining, self.count)
 
 
 def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:

@@ -24,7 +24,7 @@ class Rules:
 
     threshold: a binary prediction is positive above it.
     outlier_bounds: regression predictions outside are flagged; None: not asked for.
-    humility: rules in their order.
+    humility: rules that fit the model, in their order.
     count: is told what the rules found, also when they refuse the request.
     explaining: what is to be explained; None: nothing.
     """

@@ -110,21 +110,19 @@ def judge(
 ) -> Humbled:
     """Hold rows against rules, in their order.
 
+    rules: those that fit the model, see `fitting`.
     values: float64 (n_rows, k), what the model predicted for them.
     Raises HumilityError if a rule that throws one triggers.
 
     All triggers are evaluated. An error goes before everything else, the first rule's
-    before another's; of several values the first rule's is taken. A rule that does
-    not fit the model triggers nowhere: while a deployment's model is replaced, rules
-    made for the new one may meet the old one.
+    before another's; of several values the first rule's is taken.
 
     Source: "Humility settings", multiple rules.
     """
     triggered = np.zeros((len(rules), len(values)), np.bool_)
     overriding = np.full(len(values), -1, np.intp)
     for number, rule in enumerate(rules):
-        if misfit(rule, model) is None:
-            triggered[number] = _find(rule.trigger, model, columns, values)
+        triggered[number] = _find(rule.trigger, model, columns, values)
     for number in reversed(range(len(rules))):
         if isinstance(rules[number].action, Override):
             overriding[triggered[number]] = number
@@ -133,6 +131,15 @@ def judge(
         if isinstance(rule.action, ThrowError) and found.any():
             raise HumilityError(rule.action.message, humbled)
     return humbled
+
+
+def fitting(rules: Sequence[Rule], model: Model) -> tuple[Rule, ...]:
+    """The rules that can be held against the model's rows; the others rest.
+
+    While a deployment's model is replaced, rules made for the new one may meet the
+    old one.
+    """
+    return tuple(rule for rule in rules if misfit(rule, model) is None)
 
 
 def misfit(rule: Rule, model: Model) -> str | None:
@@ -165,7 +172,8 @@ def _misfit_of_trigger(
 
 def _misfit_of_value(value: Label, model: Model) -> str | None:
     if model.task != "regression":
-        if value in model.labels:
+        # True is no name of the class 1: answers spell them apart.
+        if any(type(each) is type(value) and each == value for each in model.labels):
             return None
         return f"{value!r} is not a class of the model"
     if isinstance(value, int | float) and not isinstance(value, bool):

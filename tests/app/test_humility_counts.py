@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 from app import humility_counts
 from app.humility_counts import HumilityCounts
 from app.store.errors import StoreUnavailable
-from backends.humility import Humbled, NoOperation, Rule, UncertainPrediction
+from backends.humility import (
+    Humbled,
+    LowObservation,
+    NoOperation,
+    OutlyingInput,
+    Override,
+    Rule,
+    ThrowError,
+    UncertainPrediction,
+)
 
 RULES = [
     Rule(f"{each:024x}", "x", UncertainPrediction(0, each), NoOperation())
@@ -139,3 +149,115 @@ def test_next_hour_is_another(kept, monkeypatch):
     assert hours == [
         *(datetime(2026, 1, 1, 23, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     ]
+
+
+@pytest.fixture
+def ruled(predict, services, kept):
+    """Deploys a specimen with rules, and gives what its requests have counted."""
+
+    def deploy(name, *rules):
+        deployment = predict.deploy(name)
+        services.store.change_humility(deployment, lambda found: rules)
+        services.refresh()
+        return deployment
+
+    def counts(deployment):
+        services.humility_counts.keep(kept)
+        return {
+            rule: each
+            for (counted, rule, _), each in kept.found.items()
+            if counted == deployment
+        }
+
+    return deploy, counts
+
+
+def bodies(specimen, rows):
+    return specimen.frame[:rows].to_csv(index=False).encode()
+
+
+def price_rule(specimen, rows, action=None, each="1"):
+    """A rule that triggers for the smaller half of the rows, and how many these are."""
+    values = specimen.score(specimen.frame[:rows])[:, 0]
+    trigger = UncertainPrediction(float(np.median(values)), 1e9)
+    rule = Rule(each * 24, "low", trigger, action or NoOperation())
+    return rule, int((values < trigger.lower).sum())
+
+
+def test_rows_of_a_request_are_counted(ruled, predict, specimens):
+    deploy, counts = ruled
+    rule, triggered = price_rule(specimens["price"], 9)
+    other = Rule("2" * 24, "x", OutlyingInput("tenure", -1, 1e9), NoOperation())
+    deployment = deploy("price", rule, other)
+    for _ in range(2):
+        answer = predict(deployment, bodies(specimens["price"], 9))
+        assert answer.status_code == 200
+    assert counts(deployment) == {rule.id: (2 * triggered, 18), other.id: (0, 18)}
+
+
+def test_rows_of_a_refused_request_are_counted(ruled, predict, specimens):
+    deploy, counts = ruled
+    rule, triggered = price_rule(specimens["price"], 9)
+    stop = Rule("2" * 24, "stop", rule.trigger, ThrowError("stop"))
+    deployment = deploy("price", rule, stop)
+    answer = predict(deployment, bodies(specimens["price"], 9))
+    assert (answer.status_code, answer.get_json()) == (480, {"message": "stop"})
+    assert counts(deployment) == {rule.id: (triggered, 9), stop.id: (triggered, 9)}
+
+
+def test_rows_are_counted_in_every_chunk(ruled, predict, specimens):
+    deploy, counts = ruled
+    rule, triggered = price_rule(specimens["price"], 400)
+    deployment = deploy("price", rule)
+    once = bodies(specimens["price"], 400)
+    head, rest = once.split(b"\n", 1)
+    answer = predict(deployment, head + b"\n" + rest * 50)
+    assert answer.status_code == 200
+    assert counts(deployment) == {rule.id: (50 * triggered, 20_000)}
+
+
+def test_rules_that_rest_are_not_held_against_rows(ruled, predict, services, specimens):
+    deploy, counts = ruled
+    rule, _ = price_rule(specimens["price"], 9, ThrowError())
+    deployment = deploy("price", rule)
+    off = {"humility_enabled": False}
+    services.store.update_deployment(deployment, settings=off)
+    services.refresh()
+    assert predict(deployment, bodies(specimens["price"], 9)).status_code == 200
+    assert counts(deployment) == {}
+
+
+def test_rule_of_another_model_is_held_against_nothing(ruled, predict, specimens):
+    deploy, counts = ruled
+    rules = [
+        Rule("1" * 24, "gone", OutlyingInput("gone", 0, 0), ThrowError()),
+        Rule("2" * 24, "kind", LowObservation("tenure", ("x",)), ThrowError()),
+        Rule("3" * 24, "class", UncertainPrediction(0, 0), Override("No")),
+    ]
+    deployment = deploy("price", *rules)
+    answer = predict(deployment, bodies(specimens["price"], 9))
+    assert answer.status_code == 200
+    assert "humility" not in answer.get_json()["data"][0]
+    assert counts(deployment) == {}
+
+
+def test_first_request_meets_the_old_model_with_the_new_ones_rules(
+    ruled, predict, services, specimens
+):
+    # While a worker loads a deployment's new model, it answers with the old one.
+    deploy, counts = ruled
+    rule = Rule("1" * 24, "x", OutlyingInput("sepal width", 0, 0), ThrowError())
+    deployment = deploy("price")
+    store = services.store
+    store.replace_model(deployment, specimens["onnx-price"].model.id)
+    store.change_humility(deployment, lambda found: [rule])
+    old = replace(store.deployment(deployment), model_id=specimens["price"].model.id)
+    services.refresh()
+    deployments = {**services.snapshot.deployments, deployment: old}
+    new, services.snapshot = (
+        services.snapshot,
+        replace(services.snapshot, deployments=deployments),
+    )
+    assert predict(deployment, bodies(specimens["price"], 9)).status_code == 200
+    services.snapshot = new
+    assert predict(deployment, bodies(specimens["onnx-price"], 9)).status_code == 480

@@ -20,6 +20,7 @@ from backends.humility import (
     Rule,
     ThrowError,
     UncertainPrediction,
+    fitting,
     judge,
     misfit,
 )
@@ -59,6 +60,7 @@ SALE = dataclasses.replace(
     prediction_bounds=None,
 )
 SIZE = dataclasses.replace(SALE, task="multiclass", labels=("S", "M", "L"))
+CODES = dataclasses.replace(SALE, labels=(0, 1), positive_label=1)
 TASKS = {"regression": PRICE, "binary": SALE, "multiclass": SIZE}
 
 
@@ -196,7 +198,7 @@ MADE = st.builds(
         st.sets(st.sampled_from(CITIES), min_size=1).map(
             lambda each: LowObservation("city", tuple(each))
         ),
-        # Rules that do not fit: none of them triggers.
+        # Rules that do not fit: they are held against nothing.
         st.just(OutlyingInput("gone", 1, 2)),
         st.just(OutlyingInput("city", 1, 2)),
         st.just(LowObservation("note", ("x",))),
@@ -215,26 +217,36 @@ ROW = st.tuples(
 )
 
 
-def slowly_triggers(each, model, value, income, city):
+def fits(each, task):
     trigger, action = each.trigger, each.action
+    if isinstance(trigger, UncertainPrediction):
+        fits = task != "multiclass"
+    elif isinstance(trigger, OutlyingInput):
+        fits = trigger.feature == "income"
+    else:
+        fits = trigger.feature == "city"
     if isinstance(action, Override):
-        is_number = not isinstance(action.value, str | bool)
-        if is_number if model.task != "regression" else not is_number:
-            return False
-        if model.task != "regression" and action.value not in model.labels:
-            return False
-    elif model.task == "multiclass":
-        return False
+        values = {"regression": [5.0], "binary": ["yes"], "multiclass": ["M"]}
+        # True is not 1.0 here.
+        return fits and repr(action.value) in map(repr, values[task])
+    return fits and task != "multiclass"
+
+
+@given(st.lists(MADE), st.sampled_from(list(TASKS)))
+def test_rules_that_do_not_fit_rest(listed, task):
+    found = fitting(listed, TASKS[task])
+    assert found == tuple(each for each in listed if fits(each, task))
+
+
+def slowly_triggers(trigger, model, value, income, city):
     match trigger:
-        case UncertainPrediction(low, high) if model.task == "regression":
-            return not low <= value <= high
         case UncertainPrediction(low, high):
-            return model.task == "binary" and low <= value <= high
+            inside = low <= value <= high
+            return inside if model.task == "binary" else not inside
         case OutlyingInput("income", low, high):
             return income is not None and not low <= income <= high
         case LowObservation("city", levels):
             return city not in levels
-    return False
 
 
 @given(
@@ -246,8 +258,9 @@ def test_rows_are_judged_as_one_by_one(task, listed, drawn):
     model = TASKS[task]
     values = np.array([each[0] for each in drawn])
     columns = rows(income=[each[1] for each in drawn], city=[each[2] for each in drawn])
+    listed = fitting(listed, model)
     expected = [
-        [slowly_triggers(each, model, *row) for row in drawn] for each in listed
+        [slowly_triggers(each.trigger, model, *row) for row in drawn] for each in listed
     ]
     overriding = [
         next(
@@ -405,6 +418,9 @@ UNCERTAIN = UncertainPrediction(0.4, 0.6)
         (SALE, UNCERTAIN, Override("maybe"), "'maybe' is not a class"),
         (SALE, UNCERTAIN, Override(1), "1 is not a class"),
         (SALE, UncertainPrediction(40, 60), None, "between 0 and 1"),
+        (CODES, UNCERTAIN, Override(True), "True is not a class"),
+        (CODES, UNCERTAIN, Override("1"), "'1' is not a class"),
+        (CODES, UNCERTAIN, Override(1.0), "1.0 is not a class"),
         (SIZE, UNCERTAIN, Override("M"), "of a multiclass model are not held"),
         (SIZE, OutlyingInput("income", 0, 1), None, "overrides the prediction"),
         (SIZE, OutlyingInput("income", 0, 1), ThrowError(), "overrides the pred"),
@@ -427,6 +443,7 @@ def test_right_rules_are_taken():
         PRICE,
     )
     check(rules((LowObservation("city", CITIES), Override("L"))), SIZE)
+    check(rules((UNCERTAIN, Override(1))), CODES)
 
 
 def test_there_are_at_most_ten():
