@@ -62,8 +62,16 @@ def test_few_values_are_all_taken_as_often_as_they_are() -> None:
 
 
 def test_ten_values_and_the_missing_one_are_few() -> None:
-    chosen = choose(NUMBER, numbers([*range(10), np.nan]), 0)
+    # Tenths of these rows would have 0 in their middle again and again.
+    chosen = choose(NUMBER, numbers([*[0] * 9, *range(10), np.nan]), 0)
     assert [value for value, _ in chosen] == [*range(10), None]
+    levels = Feature("c", "categorical", categories=tuple("abcdefghij"))
+    chosen = choose(levels, numbers([*[9] * 9, *range(10), np.nan]), 0)
+    assert chosen == [
+        *((level, 0.05) for level in "abcdefghi"),
+        ("j", 0.5),
+        (None, 0.05),
+    ]
 
 
 def test_numbers_stand_in_the_middle_of_tenths() -> None:
@@ -97,9 +105,9 @@ def test_infinite_numbers_are_left_out() -> None:
 
 
 def test_rare_levels_are_pooled_onto_the_tenth() -> None:
-    # Level 0 in 20 rows, 1 in 19, and so on.
-    feature = Feature("c", "categorical", categories=tuple("abcdefghijklmnopqrst"))
-    codes = [float(code) for code in range(20) for _ in range(20 - code)]
+    # Level 19 in 20 rows, 18 in 19, and so on.
+    feature = Feature("c", "categorical", categories=tuple("tsrqponmlkjihgfedcba"))
+    codes = [float(code) for code in range(20) for _ in range(code + 1)]
     chosen = choose(feature, numbers([*codes, np.nan]), 0)
     assert [level for level, _ in chosen] == [*"abcdefghij", None]
     rows = [weight * 211 for _, weight in chosen]

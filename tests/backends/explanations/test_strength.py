@@ -45,6 +45,11 @@ def test_share_is_of_the_ten_largest_strengths() -> None:
     assert 0.207765 / (1.026683 + sum(rest)) < 0.2
 
 
+def test_eleventh_strength_is_no_part_of_the_whole() -> None:
+    assert signs([*[1.0] * 10, 0.505], 11)[-1] == "++"
+    assert signs([*[1.0] * 10, 0.495], 11)[-1] == "+"
+
+
 def test_customer_has_the_printed_symbols() -> None:
     row = [1.6384553678, 1.4430331107, -0.4825517423, 0.4031497398, 0.0931963148]
     assert signs(row, 5) == ["+++", "++", "--", "+", "+"]
@@ -119,8 +124,14 @@ def test_noise_of_float64_moves_nothing_over_a_bound(size: float) -> None:
     # A fifth each is not above a fifth.
     assert signs([size] * 5, 12) == ["++"] * 5
     assert signs([0.25 * size, 0.75 * size], 2) == ["+", "++"]
-    thousandth = size / 1000
-    assert signs([thousandth, size - thousandth], 3)[0] == "+"
+
+
+def test_thousandth_is_no_trifle_however_it_is_rounded() -> None:
+    sizes = np.random.default_rng(0).random(200)
+    shares = sizes / (sizes + 999 * sizes)
+    assert (shares < 0.001).any()
+    pairs = np.transpose([sizes, 999 * sizes])
+    assert {SYMBOLS[place] for place in symbols(pairs, 3)[:, 0]} == {"+"}
 
 
 def test_only_feature_has_all_signs_or_none() -> None:
