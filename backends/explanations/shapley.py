@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.explanations.base import ExplanationTooSlow, NotExplainable, Strengths
-from backends.features import Columns
+from backends.explanations.xemp import space
+from backends.features import Columns, DataError
 
 if TYPE_CHECKING:
     from backends.base import Backend
@@ -51,9 +52,6 @@ _BLOCK_CELLS = 1_048_576
 # Rows whose coalitions are held at once: 10 MB of worths at 1,000 features.
 _BLOCK_ROWS = 64
 
-# Probabilities of 0 and 1 have no log-odds.
-_LEAST_PROBABILITY = 1e-15
-
 # The library draws from numpy's global random numbers.
 _drawing = threading.Lock()
 
@@ -67,12 +65,11 @@ def explain_margin(
     whatever rows come with it. See `Backend.explain`.
     """
 
-    def score(rows: Columns) -> Floats:
-        values = backend.predict(rows)[:, 0]
-        return _log_odds(values) if backend.model.task == "binary" else values
-
     refuse_multiclass(backend.model)
-    return explain_score(score, columns, materials, deadline)
+    return explain_score(
+        lambda rows: space(backend.model.task, backend.predict(rows))[:, 0],
+        *(columns, materials, deadline),
+    )
 
 
 def explain_probability(
@@ -110,7 +107,7 @@ def explain_score(
     not finite.
     """
     background = _sample(materials.reference)
-    base = float(np.mean(score(background)))
+    base = float(np.mean(_known(score, background)))
     total = score(columns)
     values = np.empty_like(columns.matrix)
     for start in range(0, len(columns), _BLOCK_ROWS):
@@ -140,9 +137,15 @@ def _sample(reference: Columns) -> Columns:
     )
 
 
-def _log_odds(probabilities: Floats) -> Floats:
-    bounded = np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    return np.asarray(np.log(bounded) - np.log1p(-bounded))
+def _known(score: Score, rows: Columns) -> Floats:
+    """What rows that nobody sent score."""
+    try:
+        return score(rows)
+    except DataError as error:
+        raise NotExplainable(
+            "The model refuses rows that explanations need, in which a row's values"
+            f" are mixed with those of reference rows: {error}"
+        ) from error
 
 
 class _Mixtures:
@@ -173,7 +176,7 @@ class _Mixtures:
                     raise ExplanationTooSlow
                 mixed = self._mix(row, masks[start : start + step])
                 place = row * len(masks) + start
-                scores = self._score(mixed).reshape(-1, size)
+                scores = _known(self._score, mixed).reshape(-1, size)
                 found[place : place + len(scores)] = scores.mean(axis=1)
         return found.reshape(rows, len(masks)).T
 
