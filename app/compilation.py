@@ -32,6 +32,7 @@ from backends.model import Model
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
 from backends.trees.ensemble import Ensemble, NotCovered
+from backends.trees.explainer import Explainer
 
 Unwritten = Literal["not written"]
 _NOT_WRITTEN: Unwritten = "not written"
@@ -131,11 +132,12 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
     model = bundle.read(path)
     try:
         ensemble = read_ensemble(path, model)
-        engine = Engine(ensemble)
+        engine, explainer = Engine(ensemble), Explainer(ensemble)
     except NotCovered as error:
         return "not covered", f"the tree engine does not cover it: {error}"
     try:
         engine.write(Path(target))
+        explainer.write(Path(target))
     except OSError as error:
         return _NOT_WRITTEN, f"the engine's arrays cannot be written: {error}"
     # As a worker will: what is proved is what lies in the files.

@@ -115,6 +115,8 @@ class Explaining:
                 columns.take(block), self.algorithm, self.materials, self.deadline
             )
             check.look_at(part)
+            if self.algorithm != "xemp":
+                part = _completed(part, len(model.features))
             found = self._tell(model, part, block, found)
         return dataclasses.replace(found, mismatch=check.found())
 
@@ -181,6 +183,18 @@ class Explaining:
         return found
 
 
+def _completed(part: Strengths, features: int) -> Strengths:
+    """SHAP values of all features, in the model's order; 0 where none is given.
+
+    An engine may know that a model does not use some of them.
+    """
+    if len(part.features) == features:
+        return part
+    values = np.zeros((*part.values.shape[:2], features))
+    values[..., part.features] = part.values
+    return dataclasses.replace(part, features=np.arange(features), values=values)
+
+
 def _blocks(rows: Ints, width: int) -> Iterator[Ints]:
     """Rows so few at once that each block has a bounded number of strengths."""
     step = max(1, _BLOCK // max(1, width))
@@ -210,7 +224,10 @@ class _Additivity:
         rows = _spread(len(part.values))
         total, base = part.total[rows], part.base
         with np.errstate(invalid="ignore", over="ignore"):
-            difference = np.abs(base + part.values[rows].sum(axis=2) - total)
+            values = part.values[rows]
+            sizes = np.abs(base) + np.abs(values).sum(axis=2)
+            difference = np.abs(base + values.sum(axis=2) - total)
+            difference = np.maximum(difference - part.rounding * sizes, 0.0)
             whole = np.maximum(np.abs(total), np.abs(total - base))
             shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
         # What is not finite counts as infinitely far.

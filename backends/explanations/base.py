@@ -41,9 +41,12 @@ class Strengths:
     base: float64 (classes,): what a row's values are added to, SHAP only.
     total: float64 (n_rows, classes): what base and a row's values add up to by the
         model itself, SHAP only.
+    rounding: what total may be off by because the model rounds as it adds up, as a
+        share of the sizes of base and strengths together.
     """
 
     features: NDArray[np.intp]
     values: Floats
     base: Floats | None = None
     total: Floats | None = None
+    rounding: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ from backends.compiled import TREES
 from backends.features import Columns
 from backends.model import Label, Model
 from backends.trees.engine import Engine
+from backends.trees.explainer import Explainer
+from backends.trees.explaining import Explaining
+
+if TYPE_CHECKING:
+    from backends.explanations.base import Strengths
+    from backends.explanations.materials import Materials
 
 
 class TreesBackend(Backend):
@@ -29,8 +35,10 @@ class TreesBackend(Backend):
         Raises ValueError if they are damaged or another model's.
         """
         self.model = model
+        self._folder = folder
         self._engine = Engine.open(folder)
         self.nbytes = self._engine.nbytes
+        self._explaining: Explaining | None = None
         widths = {"regression": (1,), "binary": (1, 2)}
         fitting = widths.get(model.task, (len(model.labels),))
         if self._engine.features != len(model.features) or (
@@ -65,3 +73,37 @@ class TreesBackend(Backend):
         Of a LightGBM model the sum of the trees; of a graph what it answers.
         """
         return self._engine.score(columns.matrix, raw=not self._is_graph)
+
+    def explain(
+        self,
+        columns: Columns,
+        algorithm: str,
+        materials: Materials,
+        deadline: float = float("inf"),
+    ) -> Strengths:
+        """Tell what each feature adds to the predictions of rows; see Backend.
+
+        Where it follows from what the features add to the sums of the trees, the
+        engine tells; else the model is asked like any other.
+        """
+        explaining = self._ready_to_explain(materials)
+        matrix = columns.matrix
+        if algorithm == "xemp":
+            found = explaining.xemp(matrix, deadline)
+        elif algorithm == "shap" or self.model.task == "regression":
+            found = explaining.shap(matrix, deadline)
+        else:
+            answers = self.predict(columns)
+            found = explaining.shap_probability(matrix, answers, deadline)
+        if found is None:
+            return super().explain(columns, algorithm, materials, deadline)
+        return found
+
+    def _ready_to_explain(self, materials: Materials) -> Explaining:
+        # Models that nobody asks explanations of do without the tables for them.
+        if self._explaining is None:
+            explainer = Explainer.open(self._folder)
+            self._explaining = Explaining(
+                self.model, self._engine, explainer, materials
+            )
+        return self._explaining

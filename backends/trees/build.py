@@ -33,8 +33,7 @@ _ALL = np.int32(-1)
 
 def build(ensemble: Ensemble) -> Tables:
     """Make all tables. Raises NotCovered for a model beyond what int32 can count."""
-    if ensemble.single:
-        ensemble = replace(ensemble, threshold=_singles(ensemble.threshold))
+    ensemble = replace(ensemble, threshold=round_thresholds(ensemble))
     shape = Shape(ensemble)
     routed = shape.leaves <= MOST_ROUTED_LEAVES
     conditions = Conditions(ensemble, routed[shape.tree])
@@ -54,22 +53,34 @@ def build(ensemble: Ensemble) -> Tables:
         Section.VALUE: _values(ensemble, shape),
         Section.TREE_SUM: ensemble.tree_sum,
         Section.BASE: ensemble.base,
-        Section.NUMBERS: _numbers(ensemble, step, slots),
-        Section.SCALES: np.array(
-            [ensemble.zero, ensemble.divisor, ensemble.transform.parameter]
-        ),
+        Section.NUMBERS: numbers(ensemble, step, slots),
+        Section.SCALES: scales(ensemble),
     }
 
 
+def round_thresholds(ensemble: Ensemble) -> Floats:
+    """The thresholds as rows are compared with them.
+
+    Where rows are float32, the largest float32 that is not above: those compare with
+    it alike.
+    """
+    return _singles(ensemble.threshold) if ensemble.single else ensemble.threshold
+
+
 def _singles(threshold: Floats) -> Floats:
-    """The largest float32 that is not above: float32 values compare with it alike."""
     with np.errstate(over="ignore"):
         rounded = threshold.astype(np.float32)
         lower = np.nextafter(rounded, np.float32(-np.inf))
     return np.where(rounded > threshold, lower, rounded).astype(np.float64)
 
 
-def _numbers(ensemble: Ensemble, step: int, slots: int) -> Ints:
+def scales(ensemble: Ensemble) -> Floats:
+    """SCALES of an ensemble."""
+    return np.array([ensemble.zero, ensemble.divisor, ensemble.transform.parameter])
+
+
+def numbers(ensemble: Ensemble, step: int = 0, slots: int = 0) -> Ints:
+    """NUMBERS of an ensemble; see `Number`."""
     found = {
         Number.FEATURES: ensemble.features,
         Number.SUMS: ensemble.sums,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.trees import image_file
 from backends.trees.build import build
 from backends.trees.ensemble import Ensemble
 from backends.trees.kernels import score_each, score_rows
-from backends.trees.tables import Number, Section, checked, image, section
+from backends.trees.tables import Number, Section, image, section
 
-# Without a header, which could be damaged in its own ways.
 _FILE = "tables.int32"
 
 # A block costs the same whatever the number of its rows: up to about so many, they are
@@ -39,24 +38,12 @@ class Engine:
         Raises ValueError if they are damaged or not there.
         """
         engine = cls.__new__(cls)
-        try:
-            mapped = np.memmap(folder / _FILE, np.int32, mode="r")
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{_FILE!r} in {folder} cannot be read: {error}"
-            ) from error
-        try:
-            engine._use(checked(np.asarray(mapped)))
-        except ValueError as error:
-            raise ValueError(f"{_FILE!r} in {folder}: {error}") from error
+        engine._use(image_file.open(folder / _FILE))
         return engine
 
     def write(self, folder: Path) -> None:
         """Write the tables for `open`, down to the disk."""
-        with (folder / _FILE).open("xb") as file:
-            self._image.tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
+        image_file.write(self._image, folder / _FILE)
 
     def _use(self, tables: NDArray[np.int32]) -> None:
         self._image = tables

@@ -67,6 +67,9 @@ class Ensemble:
         up in float32, as ONNX has it.
     exact_categories: a value that is not whole is in no set; else it is cut off.
     zero: values of at most this size are taken for 0.0; negative: none.
+
+    node_count, leaf_count: float64 (nodes,), (leaves,): rows of the training data that
+        came by; None if the file does not say.
     """
 
     features: int
@@ -91,6 +94,8 @@ class Ensemble:
     single: bool = False
     exact_categories: bool = False
     zero: float = LIGHTGBM_ZERO
+    node_count: Floats | None = None
+    leaf_count: Floats | None = None
 
     @property
     def trees(self) -> int:

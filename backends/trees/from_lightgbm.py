@@ -68,7 +68,32 @@ def read(text: bytes) -> Ensemble:
         base=np.zeros(file.outputs),
         divisor=float(len(trees) // file.outputs) if file.average_output else 1.0,
         transform=_transform(file),
+        node_count=_counts(trees, "internal_count", nodes),
+        leaf_count=_counts(trees, "leaf_count", leaves),
     )
+
+
+def _counts(
+    trees: Sequence[Mapping[str, str]], key: str, counts: Sequence[int]
+) -> NDArray[np.float64] | None:
+    """Rows that came by in training; None if not every tree of several leaves tells."""
+    try:
+        return _column(
+            [
+                _told(tree, key, count)
+                for tree, count in zip(trees, counts, strict=True)
+            ],
+            key,
+            counts,
+            np.float64,
+        )
+    except NotCovered:
+        return None
+
+
+def _told(tree: Mapping[str, str], key: str, count: int) -> Mapping[str, str]:
+    # A tree of one leaf does not say how many rows came to it, and need not.
+    return tree if count != 1 or tree.get(key) else {key: "0"}
 
 
 def _column(

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 # What the compiled code is made from: numba itself looks at one file only.
-_SOURCES = ("bits.py", "ensemble.py", "kernels.py", "tables.py", "transforms.py")
+_SOURCES = (
+    *("asking.py", "bits.py", "ensemble.py", "kernels.py"),
+    *("path_kernels.py", "quadrature.py", "tables.py", "transforms.py"),
+)
 
 _DIGEST = "digest"
 _INCOMPLETE = ".compiling-"
@@ -29,17 +32,22 @@ def prepare(folder: str | Path) -> None:
     arguments of other types raises TypeError. Before a fork, children share the code.
     What cannot be kept, or is damaged, is compiled anew; the log gets a warning.
     """
-    # numba takes 0.3 s to import: not before it is needed.
-    from backends.trees import kernels
-
     with _preparing:
-        if not all(kernel._can_compile for kernel in kernels.KERNELS):
+        if not all(kernel._can_compile for kernel, _ in _kernels()):
             return
         kept = Path(folder) / _fingerprint()
         if not _load(kept):
             _compile(kept)
-        for kernel in kernels.KERNELS:
+        for kernel, _ in _kernels():
             kernel.disable_compile()
+
+
+def _kernels() -> tuple[tuple[Any, Any], ...]:
+    """Each kernel with its signature."""
+    # numba takes 0.3 s to import: not before it is needed.
+    from backends.trees import kernels, path_kernels
+
+    return (*kernels.KERNELS, *path_kernels.KERNELS)
 
 
 def _load(kept: Path) -> bool:
@@ -82,14 +90,13 @@ def _compile_in(cache: Path | None) -> None:
     """Compile with a folder of numba's, which looks there first; None: without."""
     from numba.core.caching import NullCache
 
-    from backends.trees import kernels
     from backends.trees.kernel_files import KernelFiles
 
-    for kernel in kernels.KERNELS:
+    for kernel, signature in _kernels():
         kernel._cache = (
             NullCache() if cache is None else KernelFiles(kernel.py_func, cache)
         )
-        kernel.compile(kernels.SIGNATURE)
+        kernel.compile(signature)
 
 
 def _publish(incoming: Path, kept: Path) -> None:

@@ -11,11 +11,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.trees.asking import (
+    Floats,
+    Ints,
+    Sets,
+    ask_rows,
+    code,
+    floats,
+    ints,
+    number,
+    within,
+)
 from backends.trees.bits import (
     LANES,
     PLANES,
     ROWS,
-    above,
     collect,
     join,
     lowest_bit,
@@ -24,14 +34,8 @@ from backends.trees.bits import (
     spread_8,
     spread_16,
 )
-from backends.trees.ensemble import MISSING_NONE, MISSING_ZERO
-from backends.trees.tables import DIGEST_WORDS, LEAF_GROUP, Number, Scale, Section
+from backends.trees.tables import LEAF_GROUP, Number, Scale, Section
 from backends.trees.transforms import finish
-
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float64]
-# Sets of the rows of a block: uint64 (sets, LANES), see `bits`.
-Sets = NDArray[np.uint64]
 
 # Walks that go on side by side.
 _ABREAST = 8
@@ -41,47 +45,6 @@ _ALL = np.int32(-1)
 _ALL_ROWS = np.uint64(2**64 - 1)
 
 _jit = numba.njit(nogil=True, error_model="numpy")
-
-
-@_jit
-def _ints(image: Ints, section: int) -> Ints:
-    at = DIGEST_WORDS + 2 * section
-    return image[image[at] : image[at] + image[at + 1]]
-
-
-@_jit
-def _floats(image: Ints, section: int) -> Floats:
-    return _ints(image, section).view(np.float64)
-
-
-# ---- What rows are compared with
-
-
-@_jit
-def _number(value: float, missing: int, single: int, zero: float) -> float:
-    """A cell as the trees compare it; NaN is what is missing."""
-    if single:
-        value = np.float64(np.float32(value))
-    if abs(value) <= zero:
-        value = 0.0
-    if missing == MISSING_NONE and np.isnan(value):
-        return 0.0
-    if missing == MISSING_ZERO and value == 0.0:
-        return np.nan
-    return value
-
-
-@_jit
-def _code(value: float, size: int, single: int, exact: int) -> int:
-    """A category's number; `size` for everything that no split knows."""
-    if single:
-        value = np.float64(np.float32(value))
-    if not (value > -1.0 and value < size):
-        return size
-    code = np.int64(value)
-    if exact and (value < 0.0 or np.float64(code) != value):
-        return size
-    return code
 
 
 # ---- Blocks of rows
@@ -94,38 +57,35 @@ def score_rows(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     matrix: (n_rows, features). raw: 1 for the trees' sums alone, else 0.
     out: (n_rows, sums) if raw, else (n_rows, outputs).
     """
-    numbers = _ints(image, Section.NUMBERS)
-    columns = _ints(image, Section.COLUMN_FEATURE).size
-    categories = _ints(image, Section.CATEGORY_FEATURE).size
-    trees = _ints(image, Section.TREE_SUM).size
-    thresholds = _floats(image, Section.THRESHOLD).size
-    sets = _ints(image, Section.SET_RIGHT).size
+    numbers = ints(image, Section.NUMBERS)
+    columns = ints(image, Section.COLUMN_FEATURE).size
+    categories = ints(image, Section.CATEGORY_FEATURE).size
+    trees = ints(image, Section.TREE_SUM).size
+    thresholds = floats(image, Section.THRESHOLD).size
+    sets = ints(image, Section.SET_RIGHT).size
     # Leaves of walked trees ask for a column, whether there is one or not.
     x = np.empty((max(columns, 1), ROWS))
     narrow = np.empty((columns if numbers[Number.SINGLE] else 0, ROWS), np.float32)
     away = np.empty((columns, LANES), np.uint64)
     codes = np.empty((categories, ROWS), np.int32)
-    of_code = np.zeros((_ints(image, Section.CATEGORY_FIRST)[-1], LANES), np.uint64)
+    of_code = np.zeros((ints(image, Section.CATEGORY_FIRST)[-1], LANES), np.uint64)
     right = np.empty((thresholds + sets, LANES), np.uint64)
     reach = np.zeros((numbers[Number.SLOTS] + 1, LANES), np.uint64)
     planes = np.zeros((PLANES + 1, LANES), np.uint64)
     leaf = np.zeros(ROWS, np.uint16)
     place = np.zeros(ROWS, np.int32)
     totals = np.empty((numbers[Number.SUMS], ROWS))
-    tree_leaf = _ints(image, Section.TREE_LEAF)
+    tree_leaf = ints(image, Section.TREE_LEAF)
     reach[0] = _ALL_ROWS
     for start in range(0, matrix.shape[0], ROWS):
         rows = min(ROWS, matrix.shape[0] - start)
-        _read_numbers(image, matrix, start, rows, x, away)
-        _ask_numbers(image, x, narrow, away, right)
-        _read_codes(image, matrix, start, rows, codes)
-        _ask_codes(image, codes, of_code, right)
+        ask_rows(image, matrix, start, rows, x, narrow, away, codes, of_code, right)
         totals[:] = 0.0
         for tree in range(trees):
             if tree_leaf[tree] < tree_leaf[tree + 1]:
                 _route(image, tree, right, reach)
                 _number_leaves(image, tree, reach, planes, leaf)
-                first = _ints(image, Section.TREE_VALUE)[tree]
+                first = ints(image, Section.TREE_VALUE)[tree]
                 for i in range(ROWS):
                     place[i] = first + np.int32(leaf[i])
             else:
@@ -135,106 +95,16 @@ def score_rows(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
 
 
 @_jit
-def _read_numbers(
-    image: Ints, matrix: Floats, start: int, rows: int, x: Floats, away: Sets
-) -> None:
-    """The cells of each column; the last row stands for those beyond the end."""
-    single = _ints(image, Section.NUMBERS)[Number.SINGLE]
-    zero = _floats(image, Section.SCALES)[Scale.ZERO]
-    feature = _ints(image, Section.COLUMN_FEATURE)
-    missing = _ints(image, Section.COLUMN_MISSING)
-    goes_right = _ints(image, Section.COLUMN_AWAY)
-    for c in range(feature.size):
-        for i in range(ROWS):
-            cell = matrix[start + min(i, rows - 1), feature[c]]
-            x[c, i] = _number(cell, missing[c], single, zero)
-        for lane in range(LANES):
-            away[c, lane] = 0
-            for i in range(64 if goes_right[c] else 0):
-                gone = np.uint64(np.isnan(x[c, 64 * lane + i]))
-                away[c, lane] |= gone << np.uint64(i)
-
-
-@_jit
-def _ask_numbers(
-    image: Ints, x: Floats, narrow: NDArray[np.float32], away: Sets, right: Sets
-) -> None:
-    """Which rows go right at each threshold.
-
-    narrow: room for x in half its width, if that is what the trees compare; a vector
-    holds twice as many of them.
-    """
-    first = _ints(image, Section.COLUMN_FIRST)
-    threshold = _floats(image, Section.THRESHOLD)
-    for c in range(first.size - 1):
-        if narrow.shape[0]:
-            for i in range(ROWS):
-                narrow[c, i] = x[c, i]
-        for k in range(first[c], first[c + 1]):
-            _within(right, k)
-            if narrow.shape[0]:
-                above(narrow, c, np.float32(threshold[k]), away, right, k)
-            else:
-                above(x, c, threshold[k], away, right, k)
-
-
-@_jit
-def _read_codes(
-    image: Ints, matrix: Floats, start: int, rows: int, codes: NDArray[np.int32]
-) -> None:
-    """The category of each row, counted among those of all category columns."""
-    numbers = _ints(image, Section.NUMBERS)
-    single, exact = numbers[Number.SINGLE], numbers[Number.EXACT]
-    feature = _ints(image, Section.CATEGORY_FEATURE)
-    size = _ints(image, Section.CATEGORY_SIZE)
-    for c in range(feature.size):
-        for i in range(ROWS):
-            cell = matrix[start + min(i, rows - 1), feature[c]]
-            codes[c, i] = _code(cell, size[c], single, exact)
-
-
-@_jit
-def _ask_codes(image: Ints, codes: Ints, of_code: Sets, right: Sets) -> None:
-    """Which rows go right at each set. of_code: empty sets, and again so at the end."""
-    begin = _ints(image, Section.CATEGORY_FIRST)
-    first = _ints(image, Section.SET_FIRST)
-    listed = _ints(image, Section.SET_CODE)
-    goes_right = _ints(image, Section.SET_RIGHT)
-    thresholds = _floats(image, Section.THRESHOLD).size
-    for c in range(codes.shape[0]):
-        for i in range(ROWS):
-            bit = np.uint64(1) << np.uint64(i & 63)
-            of_code[begin[c] + codes[c, i], i >> 6] |= bit
-    for k in range(goes_right.size):
-        right[thresholds + k] = 0
-        for at in range(first[k], first[k + 1]):
-            _within(of_code, listed[at])
-            join(of_code, listed[at], right, thresholds + k)
-        if not goes_right[k]:
-            for lane in range(LANES):
-                right[thresholds + k, lane] ^= _ALL_ROWS
-    for c in range(codes.shape[0]):
-        for i in range(ROWS):
-            of_code[begin[c] + codes[c, i], i >> 6] = 0
-
-
-@_jit
-def _within(sets: Sets, item: int) -> np.uint64:
-    """Where numba checks bounds it stops here, as `bits` has none to check."""
-    return sets[item, LANES - 1]
-
-
-@_jit
 def _route(image: Ints, tree: int, right: Sets, reach: Sets) -> None:
     """The rows that reach each slot of a tree."""
-    tree_node = _ints(image, Section.TREE_NODE)
-    condition = _ints(image, Section.NODE_CONDITION)
-    slot = _ints(image, Section.NODE_SLOT)
+    tree_node = ints(image, Section.TREE_NODE)
+    condition = ints(image, Section.NODE_CONDITION)
+    slot = ints(image, Section.NODE_SLOT)
     first = tree_node[tree]
     for node in range(first, tree_node[tree + 1]):
         child = 2 * (node - first) + 1
-        _within(right, condition[node])
-        _within(reach, max(slot[node], child + 1))
+        within(right, condition[node])
+        within(reach, max(slot[node], child + 1))
         part(right, condition[node], reach, slot[node], child)
 
 
@@ -247,12 +117,12 @@ def _number_leaves(
     The bits of the numbers are found for all rows at once: the rows whose number has a
     bit are those of all leaves whose number has it.
     """
-    tree_leaf = _ints(image, Section.TREE_LEAF)
-    slots = _ints(image, Section.LEAF_SLOT)
+    tree_leaf = ints(image, Section.TREE_LEAF)
+    slots = ints(image, Section.LEAF_SLOT)
     first, end = tree_leaf[tree], tree_leaf[tree + 1]
     planes[:] = 0
     for k in range(first, end, LEAF_GROUP):
-        _within(reach, slots[k + LEAF_GROUP - 1])
+        within(reach, slots[k + LEAF_GROUP - 1])
         collect(reach, slots, k, planes)
         bit, group = 3, (k - first) >> 3
         while group:
@@ -270,9 +140,9 @@ def _number_leaves(
 
 @_jit
 def _add_leaves(image: Ints, tree: int, place: Ints, totals: Floats) -> None:
-    numbers = _ints(image, Section.NUMBERS)
-    value = _floats(image, Section.VALUE)
-    target = _ints(image, Section.TREE_SUM)[tree]
+    numbers = ints(image, Section.NUMBERS)
+    value = floats(image, Section.VALUE)
+    target = ints(image, Section.TREE_SUM)[tree]
     width = numbers[Number.WIDTH]
     for k in range(width):
         total = totals[k if target < 0 else target]
@@ -300,9 +170,9 @@ def _answer_rows(
 
 @_jit
 def _answer(image: Ints, sums: Floats, raw: int, answer: Floats) -> None:
-    numbers = _ints(image, Section.NUMBERS)
-    scales = _floats(image, Section.SCALES)
-    base = _floats(image, Section.BASE)
+    numbers = ints(image, Section.NUMBERS)
+    scales = floats(image, Section.SCALES)
+    base = floats(image, Section.BASE)
     single = numbers[Number.SINGLE]
     for k in range(sums.size):
         if not raw:
@@ -323,17 +193,17 @@ def _answer(image: Ints, sums: Floats, raw: int, answer: Floats) -> None:
 @_jit
 def score_each(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
     """Score rows one by one; see `score_rows`."""
-    numbers = _ints(image, Section.NUMBERS)
-    x = np.zeros(max(_ints(image, Section.COLUMN_FEATURE).size, 1))
-    codes = np.empty(_ints(image, Section.CATEGORY_FEATURE).size, np.int32)
-    alive = np.empty(_ints(image, Section.TREE_WORD)[-1], np.int32)
-    place = np.empty(_ints(image, Section.TREE_SUM).size, np.int32)
+    numbers = ints(image, Section.NUMBERS)
+    x = np.zeros(max(ints(image, Section.COLUMN_FEATURE).size, 1))
+    codes = np.empty(ints(image, Section.CATEGORY_FEATURE).size, np.int32)
+    alive = np.empty(ints(image, Section.TREE_WORD)[-1], np.int32)
+    place = np.empty(ints(image, Section.TREE_SUM).size, np.int32)
     sums = np.empty(numbers[Number.SUMS])
     for i in range(matrix.shape[0]):
         alive[:] = _ALL
         _narrow_by_categories(image, matrix[i], codes, alive)
         _narrow_by_numbers(image, matrix[i], x, alive)
-        if _ints(image, Section.STEP).size:
+        if ints(image, Section.STEP).size:
             _walk_trees(image, x, codes, place)
         _sum_leaves(image, alive, place, sums)
         _answer(image, sums, raw, out[i])
@@ -341,11 +211,11 @@ def score_each(image: Ints, matrix: Floats, raw: int, out: Floats) -> None:
 
 @_jit
 def _sum_leaves(image: Ints, alive: Ints, place: Ints, sums: Floats) -> None:
-    numbers = _ints(image, Section.NUMBERS)
-    value = _floats(image, Section.VALUE)
-    tree_word = _ints(image, Section.TREE_WORD)
-    word_value = _ints(image, Section.WORD_VALUE)
-    tree_sum = _ints(image, Section.TREE_SUM)
+    numbers = ints(image, Section.NUMBERS)
+    value = floats(image, Section.VALUE)
+    tree_word = ints(image, Section.TREE_WORD)
+    word_value = ints(image, Section.WORD_VALUE)
+    tree_sum = ints(image, Section.TREE_SUM)
     width, single = numbers[Number.WIDTH], numbers[Number.SINGLE]
     sums[:] = 0.0
     for tree in range(tree_sum.size):
@@ -373,15 +243,15 @@ def _narrow(alive: NDArray[np.int32], masks: Ints) -> None:
 def _narrow_by_categories(
     image: Ints, row: Floats, codes: NDArray[np.int32], alive: NDArray[np.int32]
 ) -> None:
-    numbers = _ints(image, Section.NUMBERS)
+    numbers = ints(image, Section.NUMBERS)
     single, exact = numbers[Number.SINGLE], numbers[Number.EXACT]
-    feature = _ints(image, Section.CATEGORY_FEATURE)
-    size = _ints(image, Section.CATEGORY_SIZE)
-    first = _ints(image, Section.CATEGORY_FIRST)
-    survivor = _ints(image, Section.CATEGORY_ROW)
-    masks = _ints(image, Section.CATEGORY_MASK)
+    feature = ints(image, Section.CATEGORY_FEATURE)
+    size = ints(image, Section.CATEGORY_SIZE)
+    first = ints(image, Section.CATEGORY_FIRST)
+    survivor = ints(image, Section.CATEGORY_ROW)
+    masks = ints(image, Section.CATEGORY_MASK)
     for c in range(feature.size):
-        codes[c] = _code(row[feature[c]], size[c], single, exact)
+        codes[c] = code(row[feature[c]], size[c], single, exact)
         at = np.int64(survivor[first[c] + codes[c]]) * alive.size
         _narrow(alive, masks[at : at + alive.size])
 
@@ -390,23 +260,23 @@ def _narrow_by_categories(
 def _narrow_by_numbers(
     image: Ints, row: Floats, x: Floats, alive: NDArray[np.int32]
 ) -> None:
-    numbers = _ints(image, Section.NUMBERS)
+    numbers = ints(image, Section.NUMBERS)
     single, step = numbers[Number.SINGLE], numbers[Number.STEP]
-    zero = _floats(image, Section.SCALES)[Scale.ZERO]
-    feature = _ints(image, Section.COLUMN_FEATURE)
-    missing = _ints(image, Section.COLUMN_MISSING)
-    goes_right = _ints(image, Section.COLUMN_AWAY)
-    first = _ints(image, Section.COLUMN_FIRST)
-    threshold = _floats(image, Section.THRESHOLD)
-    test_first = _ints(image, Section.ONE_FIRST)
-    test_word = _ints(image, Section.ONE_WORD)
-    test_mask = _ints(image, Section.ONE_MASK)
-    applied = _ints(image, Section.ONE_COUNT)
-    prefix_first = _ints(image, Section.ONE_PREFIX)
-    prefix = _ints(image, Section.PREFIX)
+    zero = floats(image, Section.SCALES)[Scale.ZERO]
+    feature = ints(image, Section.COLUMN_FEATURE)
+    missing = ints(image, Section.COLUMN_MISSING)
+    goes_right = ints(image, Section.COLUMN_AWAY)
+    first = ints(image, Section.COLUMN_FIRST)
+    threshold = floats(image, Section.THRESHOLD)
+    test_first = ints(image, Section.ONE_FIRST)
+    test_word = ints(image, Section.ONE_WORD)
+    test_mask = ints(image, Section.ONE_MASK)
+    applied = ints(image, Section.ONE_COUNT)
+    prefix_first = ints(image, Section.ONE_PREFIX)
+    prefix = ints(image, Section.PREFIX)
     words = alive.size
     for c in range(feature.size):
-        x[c] = _number(row[feature[c]], missing[c], single, zero)
+        x[c] = number(row[feature[c]], missing[c], single, zero)
         if np.isnan(x[c]):
             rank = first[c + 1] - first[c] if goes_right[c] else 0
         else:
@@ -441,8 +311,8 @@ def _walk_rows(
     image: Ints, tree: int, x: Floats, codes: Ints, place: NDArray[np.int32]
 ) -> None:
     """The place in VALUE of each row's leaf. x: (columns, ROWS), as codes."""
-    first = _ints(image, Section.TREE_STEP)[tree]
-    value = _ints(image, Section.STEP_VALUE)
+    first = ints(image, Section.TREE_STEP)[tree]
+    value = ints(image, Section.STEP_VALUE)
     at = np.empty(_ABREAST, np.int32)
     row = np.empty(_ABREAST, np.int32)
     for start in range(0, ROWS, _ABREAST):
@@ -457,9 +327,9 @@ def _walk_rows(
 @_jit
 def _walk_trees(image: Ints, x: Floats, codes: Ints, place: NDArray[np.int32]) -> None:
     """The place in VALUE of one row's leaf in each tree that masks do not cover."""
-    tree_word = _ints(image, Section.TREE_WORD)
-    tree_step = _ints(image, Section.TREE_STEP)
-    value = _ints(image, Section.STEP_VALUE)
+    tree_word = ints(image, Section.TREE_WORD)
+    tree_step = ints(image, Section.TREE_STEP)
+    value = ints(image, Section.STEP_VALUE)
     at = np.empty(_ABREAST, np.int32)
     tree = np.empty(_ABREAST, np.int32)
     row = np.zeros(_ABREAST, np.int32)
@@ -489,10 +359,10 @@ def _walk(
 
     at: steps, replaced. x, codes: cells of column c at c * stride + row[j].
     """
-    steps = _ints(image, Section.STEP)
-    thresholds = _floats(image, Section.STEP)
-    away = _ints(image, Section.COLUMN_AWAY)
-    bits = _ints(image, Section.SET_BITS)
+    steps = ints(image, Section.STEP)
+    thresholds = floats(image, Section.STEP)
+    away = ints(image, Section.COLUMN_AWAY)
+    bits = ints(image, Section.SET_BITS)
     wide = np.uint64(stride)
     moved = True
     while moved:
@@ -516,11 +386,11 @@ def _walk(
             moved |= is_node
 
 
-# What is compiled, and for which arguments; see `kernel_cache`.
-KERNELS = (score_rows, score_each)
-SIGNATURE = numba.void(
+_SIGNATURE = numba.void(
     numba.types.Array(numba.int32, 1, "C", readonly=True),
     numba.types.Array(numba.float64, 2, "C", readonly=True),
     numba.int64,
     numba.types.Array(numba.float64, 2, "C"),
 )
+# What is compiled, and for which arguments; see `kernel_cache`.
+KERNELS = ((score_rows, _SIGNATURE), (score_each, _SIGNATURE))

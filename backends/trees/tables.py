@@ -90,6 +90,27 @@ class Section(IntEnum):
         sums. TREE_SUM: see Ensemble. BASE: float64 (sums,).
 
     NUMBERS: see Number. SCALES: float64, see Scale.
+
+    Paths, which lie in an image of their own, with the conditions of all nodes, VALUE
+    in the order of the ensemble, TREE_SUM, NUMBERS and SCALES. A path's element is a
+    feature that it asks; the tests of an element are all that it asks of the feature.
+
+    PATH_TREE: (trees + 1,) begin of each tree's leaves in PATH_FIRST and VALUE.
+    PATH_FIRST: (leaves + 1,) begin of the elements of the path to each leaf.
+    ELEMENT_FEATURE: of each element. ELEMENT_SHARE: float64, which share of the
+        training rows that reached its nodes went on to the leaf.
+    ELEMENT_TEST: (elements + 1,) begin in PATH_TEST: 2 * condition, + 1 where the path
+        goes right.
+    EDGE_FIRST: (trees + 1,) begin of each tree's edges. An edge leads to a node or a
+        leaf; a tree's are counted from 1, those above come first; 0 is the root.
+    EDGE_TEST: as PATH_TEST. EDGE_FEATURE: what is asked.
+    EDGE_PARENT: the edge above. EDGE_UP: the next one above that asks the same feature,
+        or 0. EDGE_SKIP: the first that is not below.
+    EDGE_LEAF: the leaf that it leads to, counted over all trees, or -1.
+    EDGE_SHARE: float64, of this edge and all above that ask the feature; as
+        ELEMENT_SHARE.
+    EXPECTED: float64 (sums,): the mean over the training rows of what the trees add
+        up to; empty if it is not known, and then the shares mean nothing.
     """
 
     COLUMN_FEATURE = 0
@@ -128,9 +149,27 @@ class Section(IntEnum):
     BASE = 33
     NUMBERS = 34
     SCALES = 35
+    PATH_TREE = 36
+    PATH_FIRST = 37
+    ELEMENT_FEATURE = 38
+    ELEMENT_SHARE = 39
+    ELEMENT_TEST = 40
+    PATH_TEST = 41
+    EDGE_FIRST = 42
+    EDGE_TEST = 43
+    EDGE_FEATURE = 44
+    EDGE_PARENT = 45
+    EDGE_UP = 46
+    EDGE_SKIP = 47
+    EDGE_LEAF = 48
+    EDGE_SHARE = 49
+    EXPECTED = 50
 
 
-FLOAT_SECTIONS = (Section.THRESHOLD, Section.VALUE, Section.BASE, Section.SCALES)
+FLOAT_SECTIONS = (
+    *(Section.THRESHOLD, Section.VALUE, Section.BASE, Section.SCALES),
+    *(Section.ELEMENT_SHARE, Section.EDGE_SHARE, Section.EXPECTED),
+)
 
 
 class Number(IntEnum):
@@ -166,14 +205,15 @@ Tables = dict[Section, NDArray[Any]]
 
 
 def image(tables: Tables) -> Ints:
-    """Lay all tables into one array: int32 (size,).
+    """Lay tables into one array: int32 (size,); sections that are not given are empty.
 
     It begins with the digest of all that follows, then each section's first word and
     number of words. Raises NotCovered if int32 cannot count them.
     """
     begin, places = _aligned(DIGEST_WORDS + 2 * len(Section)), []
     for which in Section:
-        size = tables[which].size * (2 if which in FLOAT_SECTIONS else 1)
+        cells = tables[which].size if which in tables else 0
+        size = cells * (2 if which in FLOAT_SECTIONS else 1)
         places.append((begin, size))
         begin = _aligned(begin + size)
     if begin > _MOST_INT32:
@@ -181,6 +221,8 @@ def image(tables: Tables) -> Ints:
     whole = np.zeros(begin, np.int32)
     whole[DIGEST_WORDS : DIGEST_WORDS + 2 * len(Section)] = np.ravel(places)
     for which, (first, size) in zip(Section, places, strict=True):
+        if not size:
+            continue
         dtype = np.float64 if which in FLOAT_SECTIONS else np.int32
         table = np.ascontiguousarray(tables[which], dtype)
         whole[first : first + size] = table.reshape(-1).view(np.int32)

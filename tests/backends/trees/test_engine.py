@@ -261,7 +261,7 @@ def test_opened_tables_are_mapped(tmp_path: Path) -> None:
 def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
     kernel_cache.prepare(tmp_path)
     assert not list(tmp_path.iterdir())
-    compiled = [len(kernel.signatures) for kernel in kernels.KERNELS]
+    compiled = [len(kernel.signatures) for kernel, _ in kernels.KERNELS]
     for kind in (KIND, "multiclass", "one tree", "binary"):
         model = models.trained(kind)
         ensemble = from_lightgbm.read(model.text)
@@ -269,7 +269,7 @@ def test_nothing_compiles_after_preparation(tmp_path: Path) -> None:
         for matrix in (model.rows[:1], model.rows[:70], model.rows[:0]):
             scorer.score(matrix)
             scorer.score(_read_only(matrix), raw=True)
-    assert [len(kernel.signatures) for kernel in kernels.KERNELS] == compiled
+    assert [len(kernel.signatures) for kernel, _ in kernels.KERNELS] == compiled
 
 
 def test_linear_trees_are_not_covered() -> None:

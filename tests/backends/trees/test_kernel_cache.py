@@ -60,7 +60,7 @@ def test_kept_kernels_serve_installations_elsewhere(kept: Path, tmp_path: Path) 
 def test_code_is_looked_for_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "kernels"
-    for kernel in kernels.KERNELS:
+    for kernel, _ in kernels.KERNELS:
         # numba's own choice is another folder if one cannot be written to.
         assert KernelFiles(kernel.py_func, folder).cache_path == str(folder)
 
