@@ -105,8 +105,8 @@ def test_datarobot_predict_does_not_retry_what_will_not_change(predict, frame):
     for name, query in (
         ("external", ""),
         ("disabled", ""),
-        ("churn", "maxExplanations=3"),
-        ("churn", "maxExplanations=0&explanationAlgorithm=shap"),
+        ("churn", "maxExplanations=3&explanationNumTopClasses=2"),
+        ("plan", "maxExplanations=0&explanationAlgorithm=shap"),
         ("churn", "forecastPoint=2013-12-20T01:30:00"),
         (
             "churn",
@@ -166,6 +166,51 @@ def test_batch_scoring(keyed, site, frame, compress):
         assert {"prediction", "predictionThreshold"} <= set(row)
 
 
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("deployments/{deployment}/predictionExplanations", "predictionExplanations"),
+        ("{deployment}/{model}/reasonCodesPredictions", "reasonCodes"),
+    ],
+)
+def test_batch_scoring_asks_for_reason_codes(keyed, site, specimens, frame, path, key):
+    user = f"ann@example.com:{site.tokens['ann@example.com']}"
+    address = path.format(
+        deployment=site.deployments["churn"], model=specimens["churn"].model.id
+    )
+    answer = keyed.client.post(
+        f"/predApi/v1.0/{address}?maxCodes=2",
+        data=frame.to_csv(index=False, lineterminator="\r\n").encode(),
+        content_type="text/csv; charset=utf8",
+        headers={
+            "Authorization": "Basic " + base64.b64encode(user.encode()).decode(),
+            "datarobot-key": KEY,
+        },
+    )
+    assert float(answer.headers["X-DataRobot-Execution-Time"]) > 0
+    for number, row in enumerate(json.loads(body_of(answer))["data"]):
+        assert row["rowId"] == number
+        assert [{"feature", "strength"} <= set(each) for each in row[key]] == [True] * 2
+
+
+@pytest.mark.parametrize("own_ids", [False, True])
+def test_batch_scoring_of_a_project_and_a_model(keyed, site, specimens, frame, own_ids):
+    deployment, model = site.deployments["churn"], specimens["churn"].model.id
+    if own_ids:
+        ids = {"project_id": "5" * 24, "project_model_id": "6" * 24}
+        deployment, model = ids.values()
+        keyed.deploy("churn", **ids)
+    body = frame[:5].to_csv(index=False).encode()
+    headers = {
+        "Authorization": f"Bearer {site.tokens['ann@example.com']}",
+        "datarobot-key": KEY,
+    }
+    path = f"/predApi/v1.0/{deployment}/{model}/predict"
+    answer = keyed.client.post(path, data=body, headers=headers)
+    assert answer.status_code == 200
+    assert answer.data == keyed("churn", body, headers=headers).data
+
+
 @pytest.mark.parametrize("status", [401, 404, 422, 400])
 def test_batch_scoring_reads_the_message_of_an_error(keyed, site, frame, status):
     user = f"ann@example.com:{site.tokens['ann@example.com']}"
@@ -215,6 +260,27 @@ def test_qlik_connector(keyed, site):
     assert row["passthroughValues"] == {"KEY": "A-1"}
     # Numbers that are null do not fit the client's types.
     assert None not in row.values()
+
+
+def test_qlik_connector_asks_for_explanations(keyed, site):
+    body = (
+        b"KEY,tenure,monthly charge,contract,region,plan,senior\r\n"
+        b"A-1,12,70.5,One year,01,2,True\r\n"
+    )
+    query = "passthroughColumns=KEY&maxCodes=2&thresholdHigh=0.0&thresholdLow=1.0&"
+    churn = site.deployments["churn"]
+    answer = keyed.client.post(
+        f"/predApi/v1.0/deployments/{churn}/predictionExplanations?{query}",
+        data=body,
+        content_type="text/csv; charset=UTF-8",
+        headers={
+            "Authorization": f"Token {site.tokens['ann@example.com']}",
+            "datarobot-key": KEY,
+        },
+    )
+    [row] = json.loads(answer.data)["data"]
+    assert len(row["predictionExplanations"]) == 2
+    assert row["passthroughValues"] == {"KEY": "A-1"}
 
 
 def test_keep_alive_example_of_the_guide(predict, frame):
