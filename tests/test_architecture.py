@@ -114,6 +114,8 @@ NEVER_IN_A_REQUEST = {
     "NotCovered": "the library serves the model then",
     "InvalidName": "the command line changes the store",
     "InvalidSetting": "the command line changes the store",
+    "InvalidRule": "told as InvalidSetting where a request could meet it",
+    "BoundsUnknown": "the command line asks for bounds",
     "InvalidBundle": "the command line changes the store",
     "NameTaken": "the command line changes the store",
     "DeploymentIdTaken": "the command line changes the store",
