@@ -45,16 +45,18 @@ class Prepared(Backend):
         order: list[int] | None = None,
         base: float | None = None,
         total: np.ndarray | None = None,
+        width: int | None = None,
     ) -> None:
-        """values: (n_rows, classes, f); total: (n_rows,)."""
-        width = values.shape[2]
+        """values: (n_rows, classes, f); total: (n_rows,); width: of the model."""
+        width = width or values.shape[2]
         labels = tuple("abcdef"[: values.shape[1]]) if task == "multiclass" else ()
         self.model = Model(
             *("f" * 24, "m", "lightgbm", "model.txt", task, "y"),
             features=tuple(Feature(f"x{i}", "numeric") for i in range(max(width, 1))),
             labels=labels,
         )
-        self.order = np.arange(width) if order is None else np.array(order)
+        given = range(values.shape[2]) if order is None else order
+        self.order = np.array(given, np.intp)
         self.all = values
         self.base, self.total = base, total
         self.asked: list[int] = []
@@ -260,6 +262,18 @@ def test_base_strengths_and_remainder_add_up() -> None:
     np.testing.assert_allclose(1.5 + told + found.remaining, total, atol=1e-12)
     everything = shap(rows, total, base=1.5, most=9).remaining
     assert everything is not None and not everything.any()
+
+
+def test_features_that_shap_leaves_out_count_as_nothing() -> None:
+    rows = np.array([[[0.0, -2.0]], [[1.0, 0.0]]])
+    total = rows.sum(axis=(1, 2))
+    backend = Prepared("binary", rows, order=[3, 1], width=5, base=0.0, total=total)
+    values = np.full((2, 1), 0.5)
+    found = backend.told(values, algorithm="shap", most=5)
+    assert found.features[:, 0].tolist() == [[1, 0, 2, 3, 4], [3, 0, 1, 2, 4]]
+    assert found.strengths[:, 0].tolist() == [[-2, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+    few = backend.told(values, algorithm="shap", most=3)
+    assert few.features.shape == (2, 1, 3)
 
 
 def test_small_mismatch_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
