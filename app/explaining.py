@@ -224,7 +224,10 @@ class _Additivity:
         rows = _spread(len(part.values))
         total, base = part.total[rows], part.base
         with np.errstate(invalid="ignore", over="ignore"):
-            difference = np.abs(base + part.values[rows].sum(axis=2) - total)
+            values = part.values[rows]
+            sizes = np.abs(base) + np.abs(values).sum(axis=2)
+            difference = np.abs(base + values.sum(axis=2) - total)
+            difference = np.maximum(difference - part.rounding * sizes, 0.0)
             whole = np.maximum(np.abs(total), np.abs(total - base))
             shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
         # What is not finite counts as infinitely far.
