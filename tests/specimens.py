@@ -29,6 +29,7 @@ from backends.onnx_features import features_for
 from backends.onnx_graph import inspect, write_served
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
+from backends.trees.explainer import Explainer
 
 SEED = 7
 
@@ -253,7 +254,9 @@ def compile_specimen(specimen: Specimen, compiled: CompiledModels) -> None:
 
     def fill(folder: Path) -> None:
         try:
-            Engine(read_ensemble(specimen.folder, model)).write(folder)
+            ensemble = read_ensemble(specimen.folder, model)
+            Engine(ensemble).write(folder)
+            Explainer(ensemble).write(folder)
             verdict = Verdict(TREES)
         except NotCovered as error:
             verdict = Verdict(library(model.format), "not covered", str(error))
