@@ -16,11 +16,12 @@ from app.config import environment_name, settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text()
 BIN = Path(sys.executable).parent
 
 
-def blocks(language):
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+def blocks(language, page=README):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S)
     return [text for name, text in fenced if name == language]
 
 
@@ -136,3 +137,31 @@ def approximately(row):
         for value in row["predictionValues"]
     ]
     return {**row, "predictionValues": values}
+
+
+def test_explanations_are_those_of_their_page(served, tmp_path):
+    environment, address, _ = served
+    setup, *commands, draw = blocks("sh", EXPLANATIONS)
+    expected = [json.loads(block) for block in blocks("json", EXPLANATIONS)]
+    assert len(commands) == len(expected) == 2
+    for command, answer in zip(commands, expected, strict=True):
+        script = (setup + command).replace("127.0.0.1:8080", address)
+        assert nearly(json.loads(run(script, environment))) == nearly(answer)
+    [rows] = {re.search(r"^'(species.*?)'$", each, re.M | re.S)[1] for each in commands}
+    (tmp_path / "penguin.csv").write_text(rows)
+    draw = draw.replace("penguin.", f"{tmp_path}/penguin.")
+    assert "2.80265666" in run(setup + draw, environment)
+    picture = (ROOT / "docs" / "penguin.png").read_bytes()
+    assert len(picture) < 60_000
+    # Fonts are drawn a little differently by other releases of what draws them.
+    drawn = (tmp_path / "penguin.png").read_bytes()
+    assert picture[:24] == drawn[:24]
+
+
+def nearly(value):
+    """The value with its numbers to eight digits: mathematical libraries differ."""
+    if isinstance(value, dict):
+        return {key: nearly(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return list(map(nearly, value))
+    return round(value, 8) if isinstance(value, float) else value
