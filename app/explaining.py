@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.additivity import Additivity
 from backends.base import Backend
-from backends.explanations.base import NotExplainable, Strengths
+from backends.explanations.base import Strengths
 from backends.explanations.materials import Materials
 from backends.explanations.strength import symbols
 from backends.features import Columns
@@ -23,15 +23,6 @@ Ints = NDArray[np.intp]
 
 # Strengths that are held at once: rows by classes by features.
 _BLOCK = 2**20
-# Rows of a block whose SHAP values are added up.
-_LOOKED_AT = 64
-# Differences from the model's own totals, as shares: what is told of, and what no
-# values are told with. Below the smallest whole a difference is as it is.
-_NOTEWORTHY = 1e-6
-_UNBEARABLE = 0.01
-_SMALLEST = 1e-12
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +100,7 @@ class Explaining:
         explained = self._chosen(values)
         rows = np.flatnonzero(explained)
         found = self._empty(model, values, explained)
-        check = _Additivity(model.id)
+        check = Additivity(model.id)
         for block in _blocks(rows, values.shape[1] * len(model.features)):
             part = backend.explain(
                 columns.take(block), self.algorithm, self.materials, self.deadline
@@ -118,7 +109,9 @@ class Explaining:
             if self.algorithm != "xemp":
                 part = _completed(part, len(model.features))
             found = self._tell(model, part, block, found)
-        return dataclasses.replace(found, mismatch=check.found())
+        check.warn()
+        mismatch = Mismatch(check.largest, check.rows) if check.rows else None
+        return dataclasses.replace(found, mismatch=mismatch)
 
     def told(self, model: Model) -> int:
         """How many features are told of a row and class.
@@ -200,62 +193,3 @@ def _blocks(rows: Ints, width: int) -> Iterator[Ints]:
     step = max(1, _BLOCK // max(1, width))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
-
-
-class _Additivity:
-    """Holds SHAP values against what the model itself says, on rows of each block.
-
-    The difference is taken as a share of the total, or of what the strengths have to
-    explain, total less base, if that is more: a total near 0 that large strengths
-    cancel out to is no measure of them.
-
-    Source: "SHAP reference", additivity.
-    """
-
-    def __init__(self, model_id: str) -> None:
-        self._model_id = model_id
-        self._largest = 0.0
-        self._rows = 0
-
-    def look_at(self, part: Strengths) -> None:
-        """Raise NotExplainable if values and totals have little to do with another."""
-        if part.base is None or part.total is None:
-            return
-        rows = _spread(len(part.values))
-        total, base = part.total[rows], part.base
-        with np.errstate(invalid="ignore", over="ignore"):
-            values = part.values[rows]
-            sizes = np.abs(base) + np.abs(values).sum(axis=2)
-            difference = np.abs(base + values.sum(axis=2) - total)
-            difference = np.maximum(difference - part.rounding * sizes, 0.0)
-            whole = np.maximum(np.abs(total), np.abs(total - base))
-            shares = (difference / np.maximum(whole, _SMALLEST)).max(axis=1)
-        # What is not finite counts as infinitely far.
-        shares = np.where(np.isfinite(shares), shares, np.inf)
-        self._largest = max(self._largest, float(shares.max(initial=0.0)))
-        self._rows += int((shares > _NOTEWORTHY).sum())
-        if self._largest > _UNBEARABLE:
-            self._log()
-            raise NotExplainable(
-                "SHAP values of this model cannot be told: they do not add up to its"
-                f" predictions but miss them by more than {_UNBEARABLE:.0%}"
-            )
-
-    def found(self) -> Mismatch | None:
-        """What there is to warn of."""
-        if not self._rows:
-            return None
-        self._log()
-        return Mismatch(self._largest, self._rows)
-
-    def _log(self) -> None:
-        log.warning(
-            "SHAP values of model %s do not add up in %d rows; the largest difference"
-            " is %.3g of what they explain",
-            *(self._model_id, self._rows, self._largest),
-        )
-
-
-def _spread(rows: int) -> Ints:
-    """Some of so many rows, from the first to the last; all if they are few."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, _LOOKED_AT)).astype(np.intp))
