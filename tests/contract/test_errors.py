@@ -315,13 +315,170 @@ def test_unsupported_charset(predict):
             " this endpoint. Please use the predict endpoint instead.",
         ),
         (
-            "maxExplanations=3",
-            "{'max_codes': DataError(prediction explanations are not available)}",
+            "explanationNumTopClasses=1",
+            "{'explanation_num_top_classes':"
+            " DataError(the model is binary, not multiclass)}",
+        ),
+        (
+            "maxExplanations=1&explanationClassNames=Yes",
+            "{'explanation_class_names':"
+            " DataError(the model is binary, not multiclass)}",
+        ),
+        *(
+            (
+                f"maxExplanations=1&thresholdLow={text}",
+                "{'threshold_low': DataError(value can't be converted to float)}",
+            )
+            for text in ("nan", "inf", "-Infinity", "1e999", "low")
         ),
     ],
 )
-def test_refused_query(predict, query, message):
+def test_refused_query(predict, client, site, query, message):
     assert refusal(predict("churn", CSV, query=query), 422) == message
+    assert refusal(predict("churn", CSV, query=query, layout="serverless"), 422) == (
+        message
+    )
+    for path in older_paths(site.deployments["churn"], predict):
+        assert refusal(older(client, site, f"{path}?{query}"), 422) == message
+
+
+def older_paths(deployment, predict):
+    """The older addresses of a deployment."""
+    model = predict.services.store.deployment(deployment).model_id
+    yield f"deployments/{deployment}/predictionExplanations"
+    for name in ("predict", "predictionExplanations", "reasonCodesPredictions"):
+        yield f"{deployment}/{model}/{name}"
+
+
+def older(client, site, path, **headers):
+    """The answer of an older address, to ann."""
+    token = site.tokens["ann@example.com"]
+    return client.post(
+        f"/predApi/v1.0/{path}",
+        data=CSV,
+        content_type="text/csv",
+        headers={"Authorization": f"Bearer {token}", **headers},
+    )
+
+
+MULTICLASS = "Multiclass models cannot be used for Prediction Explanations"
+EXPLAINED_ROUTES = ("predictionExplanations", "reasonCodesPredictions")
+
+
+@pytest.mark.parametrize("layout", ["legacy", "serverless"])
+@pytest.mark.parametrize("name", ["plan", "onnx-iris"])
+def test_shap_of_a_multiclass_model(predict, name, layout):
+    query = "explanationAlgorithm=shap&maxExplanations=2"
+    assert refusal(predict(name, CSV, query=query, layout=layout), 422) == MULTICLASS
+
+
+def test_multiclass_model_on_the_older_routes(client, site, predict):
+    for path in older_paths(site.deployments["plan"], predict):
+        for query in ("", "?maxExplanations=1"):
+            answer = older(client, site, path + query)
+            if path.endswith(EXPLAINED_ROUTES):
+                assert refusal(answer, 422) == MULTICLASS
+            else:
+                assert answer.status_code == 200
+
+
+def test_bundle_without_exemplars(predict, client, site):
+    expected = "Prediction Explanations are not initialized for the model"
+    for layout in ("legacy", "serverless"):
+        answer = predict("onnx-risk", CSV, query="maxExplanations=1", layout=layout)
+        assert refusal(answer, 422) == expected
+    for path in older_paths(site.deployments["onnx-risk"], predict):
+        if path.endswith(EXPLAINED_ROUTES):
+            assert refusal(older(client, site, path), 422) == expected
+
+
+def test_unknown_class_is_named(predict):
+    query = {"maxExplanations": 1, "explanationClassNames": ["S", "größte"]}
+    assert refusal(predict("plan", CSV, query=query), 422) == (
+        "{'explanation_class_names': DataError(the model has no class named 'größte')}"
+    )
+
+
+def test_words_of_texts_are_not_explained(predict):
+    body = b"colour,width,pieces\nred,1,1\n"
+    query = "maxExplanations=1&maxNgramExplanations=2"
+    assert refusal(predict("onnx-parcel", body, query=query), 422) == (
+        "{'max_ngram_explanations':"
+        " DataError(the words of a text are not explained one by one)}"
+    )
+    assert predict("churn", CSV, query=query).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["maxExplanations=2", "explanationAlgorithm=shap"])
+def test_explanations_over_their_time(serve, query):
+    predict = serve(explanation_seconds=1e-9)
+    body = b"sepal length,sepal width,p\xc3\xa9tale\n" + b"1,2,3\n" * 20
+    assert refusal(predict("onnx-price", body, query=query), 422) == (
+        "The rows cannot be explained in the time that explanations may take:"
+        " send fewer rows at once"
+    )
+    assert predict("onnx-price", body).status_code == 200
+
+
+@pytest.mark.parametrize("name", EXPLAINED_ROUTES)
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ((UNKNOWN, UNKNOWN), "Not found"),
+        (("nonsense", UNKNOWN), "Bad request"),
+        ((UNKNOWN, "ABCDEF" * 4), "Bad request"),
+    ],
+)
+def test_project_and_model_that_nothing_has(client, site, name, ids, message):
+    for route in (name, "predict"):
+        answer = older(client, site, f"{'/'.join(ids)}/{route}")
+        assert refusal(answer, 404) == message
+
+
+def test_unknown_deployment_on_the_older_route(client, site):
+    for unknown, message in ((UNKNOWN, "Not found"), ("nonsense", "Bad request")):
+        for query in ("", "?maxExplanations=0"):
+            path = f"deployments/{unknown}/predictionExplanations{query}"
+            assert refusal(older(client, site, path), 404) == message
+
+
+def test_project_of_another_user(client, site, predict):
+    header = {"Authorization": f"Bearer {site.tokens['bob']}"}
+    for path in older_paths(site.deployments["churn"], predict):
+        assert refusal(older(client, site, path, **header), 404) == "Not found"
+
+
+def test_oldest_deployment_of_a_project_answers(client, site, predict):
+    ids = {"project_id": "7" * 24, "project_model_id": "8" * 24}
+    threshold = {0.125: "first", 0.25: "second"}
+    made = [predict.deploy("churn", threshold=each, **ids) for each in threshold]
+    answer = older(client, site, f"{'7' * 24}/{'8' * 24}/predict")
+    assert json.loads(answer.data)["data"][0]["predictionThreshold"] == 0.125
+    # Under its own ids it is not found any more.
+    model = predict.services.store.deployment(made[0]).model_id
+    answer = older(client, site, f"{made[0]}/{model}/predict")
+    assert refusal(answer, 404) == "Not found"
+
+
+def test_older_routes_want_the_key_and_a_token(serve, site):
+    predict = serve(datarobot_key="DR-key-1")
+    for path in older_paths(site.deployments["churn"], predict):
+        answer = older(predict.client, site, path)
+        assert refusal(answer, 401) == "The datarobot-key header is missing"
+        headers = {"datarobot-key": "DR-key-1", "Authorization": "Bearer wrong"}
+        answer = older(predict.client, site, path, **headers)
+        assert refusal(answer, 401) == "Invalid API token"
+        answer = older(predict.client, site, path, **{"datarobot-key": "DR-key-1"})
+        assert answer.status_code == 200
+
+
+def test_external_and_disabled_deployments_on_the_older_route(client, site):
+    for name, status, message in (
+        ("external", 400, "Bad request"),
+        ("disabled", 422, "The deployment you are trying to predict on is not active."),
+    ):
+        path = f"deployments/{site.deployments[name]}/predictionExplanations"
+        assert refusal(older(client, site, path), status) == message
 
 
 def test_query_that_is_not_utf8(client, predict, site):
@@ -567,5 +724,8 @@ def test_documented_texts_are_quoted_exactly():
         "Predictions on models that are not time series models are not supported on"
         " this endpoint. Please use the predict endpoint instead.",
         "The deployment you are trying to predict on is not active.",
+        "Multiclass models cannot be used for Prediction Explanations",
+        "Humility ReturnError action triggered.",
     ):
         assert f"`{text}`" in page, text
+    assert '"Prediction Explanations are not initialized for the model"' in page
