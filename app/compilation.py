@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from app.config import Config
 from app.equality import AnswersDiffer, prove_equal
 from app.errors import AppError
+from app.explained_alike import prove_explained_alike
 from app.golden import Golden
 from app.probes import probe_rows
 from app.store.bundles import Bundles
@@ -27,6 +28,7 @@ from backends import bundle, compiled, load, sandbox
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
 from backends.compiled import Reason, Verdict
+from backends.explanations.materials import Materials
 from backends.features import Columns, DataError, Decoder
 from backends.model import Model
 from backends.trees.backend import TreesBackend
@@ -145,6 +147,8 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
     try:
         for what, columns in _rows(path, model, ensemble):
             prove_equal(trees, library, columns, what)
+        # Of the last, which are all of them.
+        prove_explained_alike(trees, library, columns, Materials(path, model))
     except AnswersDiffer as error:
         return "differs", str(error)
     return "", ""
@@ -178,7 +182,7 @@ def _rows(
 def _decoded(reference: Path, model: Model) -> Columns | None:
     table = pq.read_table(reference)
     try:
-        return Decoder(model.features).from_table(table) if len(table) else None
+        return Decoder.of(model).from_table(table) if len(table) else None
     except DataError:
         # Rows that the model is never asked.
         return None

@@ -1,0 +1,111 @@
+"""Proves that the tree engine explains as slower ways do."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.equality import AnswersDiffer
+from backends.base import Backend
+from backends.explanations import xemp
+from backends.explanations.base import NotExplainable, NotInitialized, Strengths
+from backends.explanations.materials import Materials
+from backends.features import Columns
+
+Floats = NDArray[np.float64]
+
+# Explanations take many times as long as predictions do, the library's most of all.
+_ROWS = 40
+
+# Of the size of what is compared; graphs compute in float32.
+_TOLERANCE = {"lightgbm": 1e-9}
+_FLOAT32_TOLERANCE = 1e-4
+
+# Log-odds of probabilities nearer to 0 or 1 have lost digits that raw scores have.
+_EXTREME = 1e-4
+
+
+def prove_explained_alike(
+    trees: Backend, library: Backend, columns: Columns, materials: Materials
+) -> None:
+    """Explain some rows in every way that the engine does.
+
+    SHAP values of a LightGBM model must be the library's own, those of others add up
+    to the prediction; XEMP strengths must be what predictions for substituted rows
+    come to. Raises AnswersDiffer.
+    """
+    chosen = np.unique(np.linspace(0, len(columns) - 1, _ROWS).astype(np.intp))
+    columns = columns.take(chosen)
+    usual = _is_usual(trees, columns)
+    _prove_xemp(trees, columns.take(np.flatnonzero(usual)), materials)
+    if trees.model.task == "multiclass":
+        return
+    _prove_shap(trees, library, columns, materials)
+    if trees.model.task == "binary":
+        found = _explained(trees, columns, "shap_probability", materials)
+        if found is not None:
+            _prove_additive(trees, found, "SHAP values of the probability")
+
+
+def _is_usual(trees: Backend, columns: Columns) -> NDArray[np.bool_]:
+    values = trees.predict(columns)
+    if trees.model.task == "regression":
+        return np.asarray(np.isfinite(values[:, 0]))
+    is_far = (values > _EXTREME) & (values < 1 - _EXTREME)
+    return np.asarray(is_far.all(axis=1))
+
+
+def _prove_xemp(trees: Backend, columns: Columns, materials: Materials) -> None:
+    found = _explained(trees, columns, "xemp", materials) if len(columns) else None
+    if found is not None:
+        expected = xemp.explain(trees, columns, materials, float("inf"))
+        _compare(trees, "XEMP strengths", expected.values, found.values)
+
+
+def _prove_shap(
+    trees: Backend, library: Backend, columns: Columns, materials: Materials
+) -> None:
+    found = _explained(trees, columns, "shap", materials)
+    if found is None:
+        return
+    _prove_additive(trees, found, "SHAP values")
+    if trees.model.format == "lightgbm":
+        expected = library.explain(columns, "shap", materials)
+        every = np.zeros(expected.values.shape)
+        every[:, :, found.features] = found.values
+        _compare(trees, "SHAP values", expected.values, every)
+        base = [np.asarray(each.base) for each in (expected, found)]
+        _compare(trees, "base of SHAP values", *base)
+
+
+def _prove_additive(trees: Backend, found: Strengths, what: str) -> None:
+    if found.base is None or found.total is None:
+        return
+    finite = np.isfinite(found.total).all(axis=1)
+    added = found.base + found.values.sum(axis=2)
+    _compare(trees, f"total of {what}", found.total[finite], added[finite])
+
+
+def _explained(
+    trees: Backend, columns: Columns, algorithm: str, materials: Materials
+) -> Strengths | None:
+    """None where such explanations are refused; see `Backend.explain`."""
+    try:
+        return trees.explain(columns, algorithm, materials)
+    except (NotInitialized, NotExplainable):
+        return None
+
+
+def _compare(trees: Backend, what: str, expected: Floats, found: Floats) -> None:
+    if expected.shape != found.shape:
+        raise AnswersDiffer(f"the {what} have the shape {found.shape}")
+    if not found.size:
+        return
+    allowed = _TOLERANCE.get(trees.model.format, _FLOAT32_TOLERANCE)
+    size = max(float(np.abs(expected).max()), 1.0)
+    difference = float(np.abs(expected - found).max())
+    # Not a number is no small difference.
+    if not difference <= allowed * size:
+        raise AnswersDiffer(
+            f"the {what} are not what a slower way finds, by {difference:.3g}"
+        )
