@@ -7,6 +7,7 @@ import threading
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backends.bundle import REFERENCE, BundleRejected
@@ -46,13 +47,13 @@ class Materials:
         path = self._folder / REFERENCE
         if not path.exists():
             raise NotInitialized
-        with self._reading:
-            # The whole file in one piece: `read_table` would bring pyarrow's scanner.
-            table = pq.ParquetFile(path).read()
         try:
-            columns = Decoder(self._model.features).from_table(table)
-        except DataError as error:
-            # Rows that the model is never asked.
+            with self._reading, pq.ParquetFile(path) as file:
+                # In one piece: `read_table` would bring pyarrow's scanner.
+                columns = Decoder(self._model.features).from_table(file.read())
+        except (DataError, OSError, pa.ArrowInvalid) as error:
+            # Damaged since, or rows that the model is never asked.
+            log.error("reference rows of %s are not read: %s", self._model.id, error)
             raise NotInitialized from error
         if not len(columns):
             raise NotInitialized

@@ -83,3 +83,27 @@ def test_score_tells_the_engine(
         arguments = ("score", model, models / "data.csv", "--out", tmp_path / "out.csv")
         engines.append(json.loads(run(*arguments, "--json").stdout)["engine"])
     assert engines == ["trees", "lightgbm"]
+
+
+def test_rows_are_scored_with_explanations(
+    run: Run, models: Path, sale: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    arguments = ("score", sale, models / "data.csv", "--out")
+    run(*arguments, out, "--max-explanations", 2)
+    head, *rows = out.read_text().splitlines()
+    assert head.split(",")[5:] == [
+        f"EXPLANATION_{i}_{name}"
+        for i in (1, 2)
+        for name in ("FEATURE_NAME", "STRENGTH", "ACTUAL_VALUE", "QUALITATIVE_STRENGTH")
+    ]
+    assert len(rows) == 300 and all("," in row for row in rows)
+    out = tmp_path / "out.json"
+    run(*arguments, out, "--explanation-algorithm", "shap", "--max-explanations", "all")
+    for row in json.loads(out.read_text())["data"]:
+        assert len(row["predictionExplanations"]) == 3
+    run(*arguments, out, "--max-explanations", 0)
+    assert "predictionExplanations" not in out.read_text()
+    run(*arguments, out, "--max-explanations", "all", code=2)
+    run(*arguments, out, "--max-explanations", -1, code=2)
+    run(*arguments, out, "--explanation-algorithm", "lime", code=2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from backends.bundle import EXEMPLARS
+from backends.bundle import EXEMPLARS, REFERENCE
 from backends.explanations.base import NotInitialized
 from backends.explanations.materials import Materials
 from backends.model import Feature, Model
@@ -47,3 +49,39 @@ def test_damaged_exemplars_are_logged(
         _ = Materials(tmp_path, MODEL).exemplars
     assert "takes no feature 'z'" in caplog.text
     assert MODEL.id in caplog.text
+
+
+def keep(folder: Path, **columns: list[object]) -> None:
+    pq.write_table(pa.table(columns), folder / REFERENCE)
+
+
+def test_reference_rows_are_decoded_once(tmp_path: Path) -> None:
+    keep(tmp_path, target=["a", "b"], y=["1", ""], x=[2.5, 3.5])
+    materials = Materials(tmp_path, MODEL)
+    found = materials.reference
+    assert str(found.matrix.tolist()) == "[[2.5, 1.0], [3.5, nan]]"
+    (tmp_path / REFERENCE).unlink()
+    assert materials.reference is found
+
+
+def test_bundle_without_reference_rows_is_not_initialized(tmp_path: Path) -> None:
+    with pytest.raises(NotInitialized):
+        _ = Materials(tmp_path, MODEL).reference
+    keep(tmp_path, x=[], y=[])
+    with pytest.raises(NotInitialized):
+        _ = Materials(tmp_path, MODEL).reference
+
+
+@pytest.mark.parametrize("damage", ["cut", "another table", "a text for a number"])
+def test_damaged_reference_rows_are_logged(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(tmp_path, x=["much" if "text" in damage else "1"], y=[2.0])
+    if damage == "another table":
+        keep(tmp_path, z=[1.0])
+    if damage == "cut":
+        whole = (tmp_path / REFERENCE).read_bytes()
+        (tmp_path / REFERENCE).write_bytes(whole[:-20])
+    with pytest.raises(NotInitialized):
+        _ = Materials(tmp_path, MODEL).reference
+    assert f"reference rows of {MODEL.id} are not read" in caplog.text
