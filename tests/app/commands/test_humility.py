@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from app.commands import deployments, humility
+from app.commands.state import State
 from app.store.records import HumilityCount
 from app.store.store import Store
+from backends.model import Model
 from tests.app.commands.conftest import SALE, Run, RunJson
 
 UNCERTAIN = ("humility", SALE, "add", "--uncertain")
@@ -292,3 +295,47 @@ def test_model_that_a_rule_does_not_fit_is_refused(
     run("humility", sale, "remove", 2)
     run("replace-model", sale, models / "sale-2")
     assert names(run_json) == ["Outlying Input: age"]
+
+
+def test_rule_for_a_model_that_was_just_replaced_is_refused(
+    run: Run,
+    run_json: RunJson,
+    home: Path,
+    models: Path,
+    sale: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = humility.kept
+
+    def kept_and_replaced(state: State, model_id: str) -> tuple[Path, Model]:
+        found = kept(state, model_id)
+        monkeypatch.undo()
+        run("replace-model", sale, models / "sale-2")
+        return found
+
+    monkeypatch.setattr(humility, "kept", kept_and_replaced)
+    refused = run("humility", sale, "add", "--outlying", "age", code=1)
+    assert "has just been replaced" in refused.stderr
+    assert names(run_json) == []
+
+
+def test_rule_that_came_meanwhile_keeps_a_model_from_being_replaced(
+    run: Run,
+    run_json: RunJson,
+    models: Path,
+    sale: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep = deployments.keep
+
+    def keep_and_add(*arguments: Any) -> None:
+        keep(*arguments)
+        region = ("--low-observation", "city", "--level", "Berlin")
+        run("humility", sale, "add", *region, "--name", "where")
+
+    before = run_json("show", sale)["model_id"]
+    monkeypatch.setattr(deployments, "keep", keep_and_add)
+    refused = run("replace-model", sale, models / "sale-2", code=1)
+    assert "'where' would not fit" in refused.stderr
+    assert run_json("show", sale)["model_id"] == before
+    assert names(run_json) == ["where"]
