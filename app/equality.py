@@ -49,8 +49,7 @@ def _predict(backend: Backend, columns: Columns) -> Floats:
 
 
 def _row(columns: Columns, row: int) -> Columns:
-    texts = {position: each[row : row + 1] for position, each in columns.texts.items()}
-    return Columns(columns.matrix[row : row + 1], texts)
+    return columns.take(np.array([row]))
 
 
 def _compare(

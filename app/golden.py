@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def make(folder: Path, backend: Backend, table: pa.Table, columns: Columns) -> G
     rows = _mixed_rows(model, table, columns)
     rows += _edge_rows(model, rows[0], columns)
     answer = _ANSWERS[model.format](folder, model)
-    decoder = Decoder(model.features)
+    decoder = Decoder.of(model)
     kept, values, raw = [], [], []
     for row in rows:
         # Not every model takes every edge: a graph may refuse numbers it cannot hold,
@@ -116,7 +117,21 @@ def _mixed_rows(model: Model, table: pa.Table, columns: Columns) -> list[Record]
         cells = table[feature.name].take(chosen).to_pylist()
         for row, source, raw in zip(rows, chosen.tolist(), cells, strict=True):
             row[feature.name] = _cell(feature, columns, position, source, raw)
+    for name, numbers in _beside(model, columns):
+        chosen = np.roll(order, step)[: len(rows)]
+        for row, number in zip(rows, numbers[chosen].tolist(), strict=True):
+            row[name] = _shortest(number)
     return rows
+
+
+def _beside(model: Model, columns: Columns) -> Iterator[tuple[str, Floats]]:
+    """Offset and exposure, as far as the model has them."""
+    for name, numbers in (
+        (model.offset, columns.offset),
+        (model.exposure, columns.exposure),
+    ):
+        if name is not None and numbers is not None:
+            yield name, numbers
 
 
 def _cell(
@@ -160,6 +175,9 @@ def _extremes(model: Model, columns: Columns) -> list[Record]:
         if feature.kind == "numeric" and values.size:
             smallest[feature.name] = _shortest(float(values.min()))
             largest[feature.name] = _shortest(float(values.max()))
+    for name, numbers in _beside(model, columns):
+        smallest[name] = _shortest(float(numbers.min()))
+        largest[name] = _shortest(float(numbers.max()))
     return [smallest, largest]
 
 
@@ -211,9 +229,34 @@ def _lightgbm(folder: Path, model: Model) -> Answer:
         values = np.asarray(booster.predict(frame, num_threads=1))
         raw = np.asarray(booster.predict(frame, raw_score=True, num_threads=1))
         values, raw = (each.reshape(len(rows), -1) for each in (values, raw))
+        if model.link is not None:
+            values = _adjusted(model, raw, rows)
         return _of_positive(model, values), raw
 
     return answer
+
+
+def _adjusted(model: Model, raw: Floats, rows: Sequence[Record]) -> Floats:
+    """What the library leaves out of its answers, put in number by number."""
+    values = []
+    for row, (margin,) in zip(rows, raw.tolist(), strict=True):
+        if model.offset is not None:
+            margin += row[model.offset]
+        value = margin
+        if model.link == "log":
+            value = _exp(margin)
+        elif model.link == "logit":
+            value = 1 / (1 + _exp(-margin))
+        factor = 1 if model.exposure is None else row[model.exposure]
+        values.append([value * factor])
+    return np.array(values, np.float64)
+
+
+def _exp(number: float) -> float:
+    try:
+        return math.exp(number)
+    except OverflowError:
+        return math.inf
 
 
 def _onnx(folder: Path, model: Model) -> Answer:

@@ -106,6 +106,4 @@ def load_served(folder: Path, compiled: Path | None) -> ServedModel:
     """
     model = read_bundle(folder)
     backend = backends.load(folder, model, compiled)
-    return ServedModel(
-        model, backend, Decoder(model.features), Materials(folder, model)
-    )
+    return ServedModel(model, backend, Decoder.of(model), Materials(folder, model))

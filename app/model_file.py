@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from backends.bundle import CARD, GOLDEN, REFERENCE, STATISTICS
 from backends.lightgbm_features import features_for as lightgbm_features
 from backends.lightgbm_text import LightGBMFile
 from backends.lightgbm_text import inspect as inspect_lightgbm
-from backends.model import Feature, Label, Model, Task
+from backends.model import Feature, Label, Link, Model, Task
+
+# LightGBM's objectives whose link is known and can be undone.
+_LINKS: Mapping[str, Link] = {
+    **dict.fromkeys(("regression", "regression_l1", "huber", "fair"), "identity"),
+    **dict.fromkeys(("quantile", "mape"), "identity"),
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), "log"),
+    "binary": "logit",
+}
 
 
 class ModelFile(ABC):
@@ -58,6 +66,16 @@ class ModelFile(ABC):
         table: the training data without the target. names, categorical: what the user
         says of the columns. Raises ModelFileRejected.
         """
+
+    def link(self) -> Link:
+        """What makes the margin of the prediction.
+
+        Raises ModelFileRejected where nothing can be put between the two.
+        """
+        raise ModelFileRejected(
+            "--offset and --exposure are for LightGBM models: a graph takes all that it"
+            " scores with as inputs"
+        )
 
     @abstractmethod
     def write(self, folder: Path) -> None:
@@ -146,6 +164,23 @@ class _LightGBM(ModelFile):
         return lightgbm_features(
             self._facts, table, names=names, categorical=categorical
         )
+
+    def link(self) -> Link:
+        if self._facts.average_output:
+            raise ModelFileRejected(
+                "--offset and --exposure are for boosted models: the trees of a random"
+                " forest are no sum that something can be added to"
+            )
+        name, *words = self._facts.objective.split() or ["of its author's own"]
+        link = _LINKS.get(name)
+        is_plain = words == ["sigmoid:1"] if link == "logit" else "sqrt" not in words
+        if link is None or not is_plain:
+            raise ModelFileRejected(
+                "--offset and --exposure are for the objectives"
+                f" {', '.join(_LINKS)}, without reg_sqrt and with a sigmoid of 1; this"
+                f" model's is {' '.join([name, *words])!r}"
+            )
+        return link
 
     def write(self, folder: Path) -> None:
         shutil.copyfile(self._path, folder / self.file)

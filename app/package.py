@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -36,7 +36,7 @@ from backends import bundle, load
 from backends.base import Backend, ModelFileRejected
 from backends.explanations import choosing
 from backends.features import Columns, Decoder
-from backends.model import Feature, Label, Model, Task
+from backends.model import Feature, Label, Link, Model, Task
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +65,8 @@ class PackageOptions:
     features: the columns that the model takes, in its order.
     output: ONNX: the output that holds probabilities or values.
     reference_rows: how many rows of `data` the bundle keeps.
+    offset, exposure: LightGBM: the columns of what was given as `init_score` when
+        training, as it was and before its logarithm was taken.
     """
 
     model: Path
@@ -83,6 +85,8 @@ class PackageOptions:
     output: str | None = None
     reference_rows: int = 1000
     tar: Path | None = None
+    offset: str | None = None
+    exposure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ def _card(
         categorical=options.categorical,
     )
     labels, notes = _labels(options, file, task, column)
+    link = _link(options, file, table, features)
     names = ("foretell", file.library)
     model = Model(
         id="",
@@ -222,8 +227,43 @@ def _card(
         output=file.output,
         input_names=file.input_names,
         versions={name: version(name) for name in names},
+        offset=options.offset,
+        exposure=options.exposure,
+        link=link,
     )
     return model, notes
+
+
+def _link(
+    options: PackageOptions,
+    file: ModelFile,
+    table: pa.Table,
+    features: Sequence[Feature],
+) -> Link | None:
+    """The link that offset and exposure are put around; None without them."""
+    given = {
+        option: name
+        for option, name in (
+            ("--offset", options.offset),
+            ("--exposure", options.exposure),
+        )
+        if name is not None
+    }
+    if not given:
+        return None
+    link = file.link()
+    taken = {feature.name: "a feature of the model" for feature in features}
+    taken[options.target] = "the target"
+    for option, name in given.items():
+        if name in taken:
+            raise PackagingRefused(f"{option} {name!r} is {taken[name]}")
+        taken[name] = f"the column of {option} already"
+    take_columns(table, given.values(), what=options.data.name)
+    if options.exposure is not None and link != "log":
+        raise PackagingRefused(
+            f"--exposure is for objectives with a log link; this model's is {link}"
+        )
+    return link
 
 
 def _labels(
@@ -308,9 +348,8 @@ class _Rows:
     @classmethod
     def of(cls, table: pa.Table, model: Model, what: str) -> _Rows:
         """what: the file, for messages. Raises TrainingDataRejected and DataError."""
-        names = [feature.name for feature in model.features]
-        table = take_columns(table, [*names, model.target], what=what)
-        columns = Decoder(model.features).from_table(table)
+        table = take_columns(table, [*model.columns, model.target], what=what)
+        columns = Decoder.of(model).from_table(table)
         actual = _target(table[model.target], model)
         if np.isnan(actual).all():
             raise TrainingDataRejected(

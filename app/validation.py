@@ -110,8 +110,7 @@ def replay(folder: str) -> tuple[int, float]:
 
 def ways(model: Model, golden: Golden) -> Iterator[tuple[str, Columns]]:
     """The golden rows as each kind of body brings them, and what kind that is."""
-    names = [feature.name for feature in model.features]
-    yield "CSV", _decode(model, as_csv(names, golden.rows), "text/csv")
+    yield "CSV", _decode(model, as_csv(model.columns, golden.rows), "text/csv")
     yield "JSON", _decode(model, as_json(golden.rows), "application/json")
 
 
@@ -125,19 +124,9 @@ def _one_by_one(backend: Backend, golden: Golden) -> Floats:
 
 def _decode(model: Model, body: bytes, content_type: str) -> Columns:
     # What the server allows in a request is not the bundle's concern.
-    limits = dataclasses.replace(Config(), max_columns=max(len(model.features), 10_000))
-    decoder = Decoder(model.features)
-    chunks = list(read_rows(body, content_type, decoder, limits=limits))
-    texts = chunks[0].columns.texts
-    return Columns(
-        np.concatenate([chunk.columns.matrix for chunk in chunks]),
-        {
-            position: np.concatenate(
-                [chunk.columns.texts[position] for chunk in chunks]
-            )
-            for position in texts
-        },
-    )
+    limits = dataclasses.replace(Config(), max_columns=max(len(model.columns), 10_000))
+    chunks = read_rows(body, content_type, Decoder.of(model), limits=limits)
+    return Columns.join([chunk.columns for chunk in chunks])
 
 
 def measure_difference(

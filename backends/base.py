@@ -56,7 +56,7 @@ class Backend(ABC):
         """Score rows without the objective's transform.
 
         Returns float64 (n_rows, k), k as the model file has it: the margin of a
-        boosted model; what the graph answers of an ONNX model.
+        boosted model, without an offset; what the graph answers of an ONNX model.
         """
 
     def apply_threshold(
@@ -92,6 +92,8 @@ class Backend(ABC):
     ) -> Strengths:
         """Tell what each feature adds to the predictions of rows.
 
+        columns: for shap and shap_probability without offset and exposure, which are
+            no features: the trees alone are explained.
         algorithm: one of `backends.explanations.ALGORITHMS`.
             xemp: by how much each feature's value, instead of the exemplars, changes
             the prediction; log-odds for binary, centred log-probabilities for

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from backends.model import Feature, Label
+from backends.model import Feature, Label, Model
 
 # Texts that mean a missing value. In a categorical column "NA" may well be a level.
 MISSING_NUMBERS = (
@@ -63,12 +63,17 @@ class Columns:
     texts: position of a text feature to its strings, object (n_rows,).
     unknown_categories, invalid_numbers: cells scored as missing because their value
         was not a known level, or no number.
+    offset: float64 (n_rows,): what is added to the margin of each row; None: nothing.
+    exposure: float64 (n_rows,): what each row's answer is multiplied by, above 0;
+        None: 1.
     """
 
     matrix: NDArray[np.float64]
     texts: Mapping[int, NDArray[np.object_]] = field(default_factory=dict)
     unknown_categories: int = 0
     invalid_numbers: int = 0
+    offset: NDArray[np.float64] | None = None
+    exposure: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -78,17 +83,66 @@ class Columns:
         return Columns(
             self.matrix[rows],
             {position: texts[rows] for position, texts in self.texts.items()},
+            offset=None if self.offset is None else self.offset[rows],
+            exposure=None if self.exposure is None else self.exposure[rows],
         )
+
+    def unadjusted(self) -> Columns:
+        """The same rows without offset and exposure."""
+        return replace(self, offset=None, exposure=None)
+
+    @classmethod
+    def join(cls, parts: Sequence[Columns]) -> Columns:
+        """The rows of parts, at least one, that were decoded for one model."""
+        first = parts[0]
+        return cls(
+            np.concatenate([part.matrix for part in parts]),
+            {
+                position: np.concatenate([part.texts[position] for part in parts])
+                for position in first.texts
+            },
+            sum(part.unknown_categories for part in parts),
+            sum(part.invalid_numbers for part in parts),
+            _joined([part.offset for part in parts]),
+            _joined([part.exposure for part in parts]),
+        )
+
+
+def _joined(
+    arrays: Sequence[NDArray[np.float64] | None],
+) -> NDArray[np.float64] | None:
+    present = [array for array in arrays if array is not None]
+    return np.concatenate(present) if present else None
 
 
 class Decoder:
     """Turns raw cells into `Columns` by the features of one model.
 
     Made once for a loaded model; safe to use from many threads at once.
+
+    features: every column that is read: the model's features, then those of its
+        offset and its exposure, which are numbers that no row may lack.
     """
 
-    def __init__(self, features: Sequence[Feature]) -> None:
-        self.features = tuple(features)
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        *,
+        offset: str | None = None,
+        exposure: str | None = None,
+    ) -> None:
+        """offset, exposure: the columns of that, see `Model`."""
+        beside = [
+            Feature(name, "numeric", missing="error")
+            for name in (offset, exposure)
+            if name is not None
+        ]
+        self.features = (*features, *beside)
+        width = len(features)
+        # Where the model's own columns end, if that is not the end of all.
+        self._width = width if beside else None
+        self._offset = None if offset is None else width
+        self._exposure = None if exposure is None else len(self.features) - 1
         self._names = tuple(feature.name for feature in self.features)
         self._needed = frozenset(self._names)
         self._pick = _picker(self._names)
@@ -111,6 +165,11 @@ class Decoder:
         self._whole = self._positions(
             lambda feature: feature.dtype == "int64" and feature.kind == "numeric"
         )
+
+    @classmethod
+    def of(cls, model: Model) -> Decoder:
+        """What decodes everything that a model takes."""
+        return cls(model.features, offset=model.offset, exposure=model.exposure)
 
     def check_columns(self, names: Set[str]) -> None:
         """Raise DataError listing the features that are not among the names."""
@@ -193,15 +252,7 @@ class Decoder:
         for batch in table.to_batches(_TABLE_ROWS) or [_empty_batch(table.schema)]:
             parts.append(self.from_batch(batch, first_row=first_row))
             first_row += batch.num_rows
-        return Columns(
-            np.concatenate([part.matrix for part in parts]),
-            {
-                position: np.concatenate([part.texts[position] for part in parts])
-                for position in self._texts
-            },
-            sum(part.unknown_categories for part in parts),
-            sum(part.invalid_numbers for part in parts),
-        )
+        return Columns.join(parts)
 
     def _positions(self, wanted: Callable[[Feature], bool]) -> list[int]:
         return [i for i, feature in enumerate(self.features) if wanted(feature)]
@@ -239,7 +290,11 @@ class Decoder:
             return None
         if self._whole and _is_not_whole(matrix[:, self._whole]).any():
             return None
-        return Columns(matrix, texts)
+        if self._width is None:
+            return Columns(matrix, texts)
+        if any(_is_out(matrix[:, place], low).any() for place, low in self._beside):
+            return None
+        return self._split(Columns(matrix, texts))
 
     def _read_cells(
         self, cells: list[Any], position: int, run: _Run
@@ -313,8 +368,35 @@ class Decoder:
                     position,
                     f"a whole number within ±2**53 is expected, not {value}",
                 )
+        for position, low in self._beside:
+            outside = _is_out(matrix[:, position], low)
+            if outside.any():
+                row = int(outside.argmax())
+                wanted = "a finite number" + ("" if low is None else f" above {low}")
+                value = _shown(float(matrix[row, position]))
+                run.add_error(row, position, f"{wanted} is expected, not {value}")
         run.raise_first_error()
-        return Columns(matrix, texts, run.unknown, run.invalid)
+        return self._split(Columns(matrix, texts, run.unknown, run.invalid))
+
+    @property
+    def _beside(self) -> Iterator[tuple[int, int | None]]:
+        """Positions of offset and exposure, and what the numbers there exceed."""
+        if self._offset is not None:
+            yield self._offset, None
+        if self._exposure is not None:
+            yield self._exposure, 0
+
+    def _split(self, columns: Columns) -> Columns:
+        """Take offset and exposure out of the matrix."""
+        if self._width is None:
+            return columns
+        matrix = columns.matrix
+        offset, exposure = (
+            None if position is None else matrix[:, position].copy()
+            for position in (self._offset, self._exposure)
+        )
+        own = np.ascontiguousarray(matrix[:, : self._width])
+        return replace(columns, matrix=own, offset=offset, exposure=exposure)
 
 
 class _Run:
@@ -481,6 +563,12 @@ def _cast(texts: pa.Array) -> NDArray[np.float64] | None:
 def _is_not_whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     whole = (values == np.trunc(values)) & (np.abs(values) <= _LARGEST_WHOLE)
     return np.asarray(~(whole | np.isnan(values)))
+
+
+def _is_out(values: NDArray[np.float64], low: int | None) -> NDArray[np.bool_]:
+    """Which numbers are infinite, or not above `low`; missing ones are neither."""
+    is_out = np.isinf(values)
+    return np.asarray(is_out if low is None else is_out | (values <= low))
 
 
 def _shown(value: Any) -> str:

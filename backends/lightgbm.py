@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import adjusting
 from backends.base import Backend, ModelFileRejected
 from backends.explanations import shapley
 from backends.explanations.base import ExplanationTooSlow, Strengths
@@ -88,6 +89,9 @@ class LightGBMBackend(Backend):
         self._sign = -1.0 if self._flip else 1.0
 
     def predict(self, columns: Columns) -> NDArray[np.float64]:
+        if self.model.link is not None:
+            margins = self.raw_scores(columns)
+            return adjusting.predictions(self.model, margins, columns)
         values = self._booster.score(columns.matrix)
         return 1.0 - values if self._flip else values
 

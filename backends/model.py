@@ -12,6 +12,7 @@ Task = Literal["binary", "regression", "multiclass"]
 Kind = Literal["numeric", "categorical", "text"]
 DType = Literal["float64", "float32", "int64", "string"]
 Missing = Literal["nan", "error", "empty"]
+Link = Literal["identity", "log", "logit"]
 Label = str | int | float | bool
 
 
@@ -54,6 +55,9 @@ class Model:
     output: ONNX: name of the output that holds probabilities or values.
     input_names: ONNX: name of the graph's inputs; one, or one for each feature.
     versions: library name to version at packaging.
+    offset: column whose number is added to the margin before the link.
+    exposure: column whose number the link's answer is multiplied by; log link only.
+    link: what makes the margin of the prediction; only if there is one of the two.
     """
 
     id: str
@@ -70,6 +74,16 @@ class Model:
     output: str | None = None
     input_names: tuple[str, ...] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    offset: str | None = None
+    exposure: str | None = None
+    link: Link | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that rows must have: features, offset, exposure."""
+        beside = (self.offset, self.exposure)
+        names = [feature.name for feature in self.features]
+        return (*names, *(name for name in beside if name is not None))
 
     @property
     def negative_label(self) -> Label | None:
@@ -81,6 +95,10 @@ class Model:
         """As plain data, without the id: the id is made from this."""
         card = dataclasses.asdict(self)
         del card["id"]
+        if self.link is None:
+            # Without these keys older releases read the card as well.
+            for key in ("offset", "exposure", "link"):
+                del card[key]
         return card
 
     @classmethod
@@ -151,6 +169,22 @@ def _rules(model: Model) -> Iterator[tuple[str, bool]]:
         yield f"features: {feature.name!r}", _is_feature(feature)
     names = {feature.name for feature in model.features}
     yield "features", 0 < len(names) == len(model.features)
+    yield from _adjustment_rules(model, {*names, model.target})
+
+
+def _adjustment_rules(model: Model, taken: set[str]) -> Iterator[tuple[str, bool]]:
+    """taken: names of columns that are something else."""
+    for key in ("offset", "exposure"):
+        name = getattr(model, key)
+        yield key, name is None or (isinstance(name, str) and name not in taken)
+    yield "exposure", model.exposure is None or model.exposure != model.offset
+    if model.offset is None and model.exposure is None:
+        yield "link", model.link is None
+        return
+    links = {"regression": ("identity", "log"), "binary": ("logit",)}
+    yield "link", model.link in links.get(model.task, ())
+    yield "exposure", model.exposure is None or model.link == "log"
+    yield "format", model.format == "lightgbm"
 
 
 def _is_feature(feature: Feature) -> bool:

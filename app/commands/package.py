@@ -87,6 +87,16 @@ def _names(text: str) -> tuple[str, ...]:
     help="ONNX: the output that holds probabilities or values.",
 )
 @click.option(
+    "--offset",
+    metavar="COLUMN",
+    help="LightGBM: the column that was the init_score of training.",
+)
+@click.option(
+    "--exposure",
+    metavar="COLUMN",
+    help="LightGBM, log link: the column whose logarithm it was.",
+)
+@click.option(
     "--reference-rows",
     type=click.IntRange(min=0),
     default=1000,
@@ -127,6 +137,7 @@ def package(as_json: bool, holdout_fraction: float | None, **given: Any) -> None
 
 def _facts(report: PackageReport) -> dict[str, Any]:
     model = report.model
+    beside = {"offset": model.offset, "exposure": model.exposure}
     return {
         "model_id": model.id,
         "name": model.name,
@@ -136,6 +147,7 @@ def _facts(report: PackageReport) -> dict[str, Any]:
         "labels": list(model.labels),
         "positive_label": model.positive_label,
         "features": len(model.features),
+        **{name: column for name, column in beside.items() if column is not None},
         "training_rows": report.training_rows,
         "holdout_rows": report.holdout_rows,
         "golden_rows": report.golden_rows,

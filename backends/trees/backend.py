@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import adjusting
 from backends.base import Backend
 from backends.compiled import TREES
 from backends.features import Columns
@@ -60,6 +61,9 @@ class TreesBackend(Backend):
                 self._flip = position == 0
 
     def predict(self, columns: Columns) -> NDArray[np.float64]:
+        if self.model.link is not None:
+            margins = self.raw_scores(columns)
+            return adjusting.predictions(self.model, margins, columns)
         values = self._engine.score(columns.matrix)
         if self._flip:
             return 1.0 - values
