@@ -29,6 +29,7 @@ class Answering:
     prediction_warning: regression: flag predictions outside the bounds.
     count: is told what humility rules found.
     explained: how rows are explained, and what is told; None: not at all.
+    adjusted: tell predictions divided by exposure as well, where there is one.
     """
 
     served: ServedModel
@@ -39,6 +40,7 @@ class Answering:
     prediction_warning: bool = False
     count: Callable[[tuple[Rule, ...], Humbled], None] | None = None
     explained: Explained | None = None
+    adjusted: bool = False
 
     def read(
         self, body: bytes, content_type: str | None, limits: Config
@@ -86,6 +88,7 @@ class Answering:
                 passthrough=tuple(first.passthrough),
                 humility=rules.humility,
                 told=None if self.explained is None else self.explained.told,
+                adjusted=self.adjusted and self.served.model.exposure is not None,
             )
         )
         return writer, partial(_rows, self.served, rules, writer)

@@ -10,12 +10,24 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from app.decode import Chunk
 from app.errors import OutputColumnsClash
 from app.explanation_columns import ExplanationCells, Told
-from app.humility_columns import humility_keys, overridden, override_values
-from app.json_rows import RowTemplate, constant, plain_rows, shap_rows
+from app.humility_columns import (
+    humility_keys,
+    overridden,
+    override_values,
+    replaced,
+)
+from app.json_rows import (
+    RowTemplate,
+    constant,
+    plain_rows,
+    shap_rows,
+    with_adjusted,
+)
 from app.scoring import Predictions
 from app.tokens import (
     Tokens,
@@ -44,6 +56,8 @@ class Answer:
     passthrough: names of the passthrough columns, in order.
     humility: the rules that the predictions were held against.
     told: what the predictions' explanations tell; None if they carry none.
+    adjusted: whether JSON tells predictions divided by the rows' exposure as well,
+        which the rows then have.
     """
 
     model: Model
@@ -55,6 +69,7 @@ class Answer:
     passthrough: Sequence[str] = ()
     humility: Sequence[Rule] = ()
     told: Told | None = None
+    adjusted: bool = False
 
 
 class JsonWriter:
@@ -79,6 +94,9 @@ class JsonWriter:
         self.is_shap = answer.told is not None and answer.told.is_shap
         self.explanations = _explanation_cells(answer, self.labels)
         self.template = _template(answer, self.labels)
+        self.adjusted = answer.adjusted
+        if answer.adjusted:
+            self.template = with_adjusted(self.template, self.labels[0])
 
     def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' objects joined by commas, without the enclosing list."""
@@ -93,6 +111,8 @@ class JsonWriter:
             cells += passed + explained
         if predictions.humbled is not None:
             cells.append(humility_keys(self.rules, predictions.humbled))
+        if self.adjusted and chunk.columns.exposure is not None:
+            cells += self._adjusted(predictions, chunk.columns.exposure)
         row = self.template.start + _passed(passthrough) + self.template.end
         return b",".join([row % each for each in zip(*cells, strict=True)])
 
@@ -103,6 +123,16 @@ class JsonWriter:
         if self.is_shap:
             cells.append(self.explanations.shap_metadata(predictions.explanations))
         return cells
+
+    def _adjusted(
+        self, predictions: Predictions, exposure: NDArray[np.float64]
+    ) -> list[Tokens]:
+        """The prediction, and what the model said, per unit of exposure."""
+        values = predictions.values[:, 0]
+        # Numbers so far apart that their ratio is none are null in JSON.
+        with np.errstate(over="ignore"):
+            parts = (replaced(values, predictions.humbled, self.rules), values)
+            return [number_tokens(each / exposure, self.decimals) for each in parts]
 
     def _binary(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
         positive = predictions.values[:, 0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.tokens import Tokens
 from backends.humility import Humbled, Override, Rule
@@ -38,6 +39,19 @@ def override_values(rules: Sequence[Rule]) -> list[Label | None]:
         rule.action.value if isinstance(rule.action, Override) else None
         for rule in rules
     ]
+
+
+def replaced(
+    values: NDArray[np.float64], humbled: Humbled | None, rules: Sequence[Rule]
+) -> NDArray[np.float64]:
+    """Predictions of regression, float64 (n_rows,), with those of rules in the place
+    of some."""
+    if humbled is None:
+        return values
+    # One more, which no row takes, for what overrides nothing.
+    numbers = [float(value or 0.0) for value in (*override_values(rules), None)]
+    own = humbled.overriding < 0
+    return np.where(own, values, np.array(numbers)[humbled.overriding])
 
 
 def overridden(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import orjson
@@ -25,6 +25,7 @@ _FLAGGED_ROW = (
 # And that of SHAP in an order of its own, its explanations in the middle.
 _SHAP_START = b'"prediction":%%b,"predictionExplanations":%%b,"rowId":%%b'
 _SHAP_VALUES = b',"predictionValues":[%b]'
+_ADJUSTED = b',"adjustedPrediction":%%b,"adjustedPredictionValues":[%b]}'
 _SHAP_END = b',"shapExplanationsMetadata":%%b'
 
 
@@ -104,6 +105,16 @@ def shap_rows(
         order = [1, 3, 2, 0, 4]
     end = b"%b}" if with_humility else b"}"
     return RowTemplate(start + _SHAP_END % (), end, order)
+
+
+def with_adjusted(template: RowTemplate, label: bytes) -> RowTemplate:
+    """The same rows with two keys more at their end.
+
+    end takes, behind what it took, `adjustedPrediction` and the value of
+    `adjustedPredictionValues`.
+    """
+    end = template.end.removesuffix(b"}") + _ADJUSTED % (_VALUE % constant(label))
+    return replace(template, end=end)
 
 
 def constant(text: bytes) -> bytes:

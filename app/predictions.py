@@ -114,6 +114,7 @@ def predict(
                 arguments.prediction_warning,
                 partial(services.humility_counts.count, deployment.id),
                 explained,
+                not arguments.exclude_adjusted_predictions,
             )
             content_type = environ.get("CONTENT_TYPE")
             chunks = answering.read(body, content_type, services.config)
