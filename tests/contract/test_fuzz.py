@@ -58,6 +58,12 @@ def check(answer, refused=REFUSED) -> None:
         assert [row["rowId"] for row in rows] == list(range(len(rows)))
         for row in rows:
             assert all(math.isfinite(v["value"]) for v in row["predictionValues"])
+            told = row.get("predictionExplanations", row.get("reasonCodes", []))
+            sizes = [abs(item["strength"]) for item in told]
+            assert all(map(math.isfinite, sizes))
+            assert all(
+                {"feature", "featureValue", "label"} < set(item) for item in told
+            )
     else:
         assert kind == "text/csv; charset=utf-8"
         lines = list(csv.reader(io.StringIO(body.decode(), newline="")))
@@ -201,6 +207,87 @@ def test_no_request_breaks_the_server(
     check(answer)
 
 
+explaining = st.lists(
+    st.sampled_from(
+        ["maxExplanations=2", "maxExplanations=0", "maxCodes=50", "maxExplanations=all"]
+        + ["explanationAlgorithm=shap", "explanationAlgorithm=xemp", "maxCodes=x"]
+        + ["thresholdLow=0.4", "thresholdHigh=0.6", "thresholdHigh=nan"]
+        + ["explanationNumTopClasses=2", "explanationClassNames=S"]
+        + ["explanationClassNames=gr%C3%B6%C3%9Fer", "explanationClassNames=XL"]
+        + ["maxNgramExplanations=all", "excludeAdjustedPredictions=0"]
+        + ["passthroughColumnsSet=all", "decimalsNumber=1", "decimalsNumber=400"]
+    ),
+    max_size=4,
+    unique_by=lambda each: each.partition("=")[0],
+).map("&".join)
+OLDER = ["predict", "predictionExplanations", "reasonCodesPredictions"]
+
+
+@thorough
+@given(
+    mutations(GOOD.encode()) | tables | st.just(GOOD.encode()),
+    st.sampled_from(["churn", "price", "plan", "lenient"]),
+    explaining,
+    st.sampled_from(["", "text/csv"]),
+)
+def test_explanations_are_told_or_refused(predict, lenient, body, name, query, accept):
+    deployment = lenient if name == "lenient" else name
+    answer = predict(deployment, body, query=query, headers={"Accept": accept})
+    check(answer, {400, 413, 422})
+
+
+@thorough
+@given(
+    mutations(GOOD_JSON.encode())
+    | full_records.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from(["churn", "price", "plan"]),
+    explaining,
+    st.sampled_from(OLDER),
+    st.sampled_from(["", "text/csv"]),
+)
+def test_older_addresses_answer_or_refuse(
+    client, site, specimens, body, name, query, route, accept
+):
+    path = f"{site.deployments[name]}/{specimens[name].model.id}/{route}"
+    answer = client.post(
+        f"/predApi/v1.0/{path}?{query}",
+        data=body,
+        content_type="application/json",
+        headers={
+            "Authorization": f"Bearer {site.tokens['ann@example.com']}",
+            "Accept": accept or "*/*",
+        },
+    )
+    check(answer, {400, 413, 422})
+
+
+flowers = st.lists(
+    st.lists(
+        st.sampled_from(["", "0", "1e300", "-1e300", "1e-300", "inf", "nan", "1", "x"]),
+        min_size=3,
+        max_size=3,
+    ),
+    min_size=1,
+    max_size=4,
+).map(
+    lambda rows: "\n".join(
+        ["sepal length,sepal width,pétale", *(",".join(row) for row in rows)]
+    ).encode()
+)
+
+
+@thorough
+@given(
+    flowers,
+    st.sampled_from(["onnx-price", "onnx-iris"]),
+    st.sampled_from(["maxExplanations=3", "explanationAlgorithm=shap"]),
+    st.sampled_from(["", "text/csv"]),
+)
+def test_explanations_of_graphs_are_told_or_refused(predict, body, name, query, accept):
+    answer = predict(name, body, query=query, headers={"Accept": accept})
+    check(answer, {400, 413, 422})
+
+
 @pytest.fixture(scope="session")
 def lenient(predict) -> str:
     """A deployment that takes any text in any column."""
@@ -293,7 +380,7 @@ def test_any_authorization_is_answered(predict, header):
 def test_any_path_is_answered(client, site, path, method):
     header = {"Authorization": f"Bearer {site.tokens['ann@example.com']}"}
     for start in ("/", "/predApi/v1.0/deployments/", "/api/v2/deployments/"):
-        for end in ("", "/predictions"):
+        for end in ("", "/predictions", "/predictionExplanations", "/x/predict"):
             encoded = start + quote(path.encode("utf-8", "replace"), safe="") + end
             answer = client.open(encoded, method=method, headers=header)
             if answer.status_code == 200:
