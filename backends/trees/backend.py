@@ -96,9 +96,12 @@ class TreesBackend(Backend):
             found = explaining.xemp(matrix, deadline)
         elif algorithm == "shap" or self.model.task == "regression":
             found = explaining.shap(matrix, deadline)
-        else:
+        elif columns.offset is None:
             answers = self.predict(columns)
             found = explaining.shap_probability(matrix, answers, deadline)
+        else:
+            # Reference rows would have to be taken at each row's own offset.
+            found = None
         if found is None:
             return super().explain(columns, algorithm, materials, deadline)
         return found
