@@ -41,6 +41,20 @@ VALUE = {
         "label": {"type": ["string", "integer"]},
     },
 }
+EXPLANATION = {
+    "type": "object",
+    "required": ["featureValue", "strength", "feature", "qualitativeStrength", "label"],
+    "additionalProperties": False,
+    "properties": {
+        "featureValue": {"type": ["number", "string", "null"]},
+        "strength": {"type": "number"},
+        "feature": {"type": "string"},
+        "qualitativeStrength": {
+            "enum": ["---", "--", "-", "<-", "<+", "+", "++", "+++", None]
+        },
+        "label": {"type": ["string", "integer"]},
+    },
+}
 ROW = {
     "type": "object",
     "required": ["predictionValues", "prediction", "rowId"],
@@ -52,6 +66,18 @@ ROW = {
         "rowId": {"type": "integer", "minimum": 0},
         "isOutlierPrediction": {"type": "boolean"},
         "passthroughValues": {"type": "object"},
+        "predictionExplanations": {"type": "array", "items": EXPLANATION},
+        "reasonCodes": {"type": "array", "items": EXPLANATION},
+        "shapExplanationsMetadata": {
+            "type": "object",
+            "required": ["warnings", "remainingTotal", "baseValue"],
+            "additionalProperties": False,
+            "properties": {
+                "warnings": {"type": ["array", "null"]},
+                "remainingTotal": {"type": "number"},
+                "baseValue": {"type": "number"},
+            },
+        },
     },
 }
 ANSWER = {
@@ -60,6 +86,7 @@ ANSWER = {
     "additionalProperties": False,
     "properties": {"data": {"type": "array", "minItems": 1, "items": ROW}},
 }
+PROJECT = "5" * 24
 TEXT = {"schema": {"type": "string"}}
 
 
@@ -103,6 +130,21 @@ def repeated(name: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "explode": True, "schema": schema}
 
 
+def place(name: str, known: list[str]) -> dict[str, Any]:
+    """A part of the path: one that leads somewhere, or any other."""
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {
+            "anyOf": [
+                {"type": "string", "enum": known},
+                {"type": "string", "minLength": 1, "maxLength": 30},
+            ]
+        },
+    }
+
+
 def described(deployment_ids: list[str], features: dict[str, Any]) -> dict[str, Any]:
     """The routes as an OpenAPI description; features: name to JSON schema."""
     row = {"type": "object", "required": list(features), "properties": features}
@@ -122,22 +164,18 @@ def described(deployment_ids: list[str], features: dict[str, Any]) -> dict[str, 
     }
     predict = {
         "parameters": [
-            {
-                "name": "deploymentId",
-                "in": "path",
-                "required": True,
-                "schema": {
-                    "anyOf": [
-                        {"type": "string", "enum": deployment_ids},
-                        {"type": "string", "minLength": 1, "maxLength": 30},
-                    ]
-                },
-            },
             repeated("passthroughColumns"),
             query("passthroughColumnsSet", type="string", enum=["all"]),
             query("decimalsNumber", type="integer", minimum=0, maximum=40),
             query("predictionWarningEnabled", type="boolean"),
-            query("maxExplanations", type="integer", minimum=0, maximum=1),
+            query("maxExplanations", type="integer", minimum=0, maximum=200),
+            query("maxCodes", type="integer", minimum=0, maximum=3),
+            query("explanationAlgorithm", type="string", enum=["xemp", "shap"]),
+            query("thresholdLow", type="number"),
+            query("thresholdHigh", type="number"),
+            query("explanationNumTopClasses", type="integer", minimum=1, maximum=10),
+            query("excludeAdjustedPredictions", type="boolean"),
+            query("maxNgramExplanations", type="integer", minimum=0),
             {
                 "name": "Accept",
                 "in": "header",
@@ -158,6 +196,17 @@ def described(deployment_ids: list[str], features: dict[str, Any]) -> dict[str, 
         "responses": {"200": PREDICTED, **REFUSED},
         "security": [{"token": []}],
     }
+    deployed = {
+        "parameters": [place("deploymentId", deployment_ids)],
+        "post": predict,
+    }
+    modelled = {
+        "parameters": [
+            place("projectId", [PROJECT, deployment_ids[0]]),
+            place("modelId", [PROJECT]),
+        ],
+        "post": predict,
+    }
     asked = {
         "responses": {
             "200": {
@@ -175,8 +224,12 @@ def described(deployment_ids: list[str], features: dict[str, Any]) -> dict[str, 
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}
         },
         "paths": {
-            "/predApi/v1.0/deployments/{deploymentId}/predictions": {"post": predict},
-            "/api/v2/deployments/{deploymentId}/predictions": {"post": predict},
+            "/predApi/v1.0/deployments/{deploymentId}/predictions": deployed,
+            "/predApi/v1.0/deployments/{deploymentId}/predictionExplanations": deployed,
+            "/api/v2/deployments/{deploymentId}/predictions": deployed,
+            "/predApi/v1.0/{projectId}/{modelId}/predict": modelled,
+            "/predApi/v1.0/{projectId}/{modelId}/predictionExplanations": modelled,
+            "/predApi/v1.0/{projectId}/{modelId}/reasonCodesPredictions": modelled,
             "/predApi/v1.0/ping": {"get": asked},
             "/ping": {"get": asked},
             "/healthz": {"get": asked},
@@ -216,8 +269,16 @@ schema = schemathesis.openapi.from_wsgi("/openapi.json", answering)
 
 
 @pytest.fixture(autouse=True)
-def asked_in_this_process(app: Flask) -> None:
+def asked_in_this_process(app: Flask, of_a_project: str) -> None:
     answering.application = app
+
+
+@pytest.fixture(scope="session")
+def of_a_project(predict) -> str:
+    """A deployment with older ids."""
+    ids = {"project_id": PROJECT, "project_model_id": PROJECT}
+    deployment: str = predict.deploy("churn", **ids)
+    return deployment
 
 
 # A body that fits the description may still hold no row that a model can score, and
