@@ -15,6 +15,8 @@ import pytest
 from app import errors
 from app.config import Config, environment_name
 from app.error_handlers import _INTERNAL, _STATUS, _UNKNOWN_URL
+from backends.explanations.base import ExplanationTooSlow, NotInitialized
+from backends.humility import ThrowError
 from schemas import arguments, predictions
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,13 @@ PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def test_every_route_is_described(app):
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint != "static":
+            path = rule.rule.replace("_id>", " id>").replace("deployment id", "id")
+            assert f"{path}`" in PAGE
 
 
 @pytest.mark.parametrize("name", sorted(arguments.KNOWN))
@@ -40,7 +49,8 @@ def test_every_fixed_text_is_quoted():
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if len(inspect.signature(kind.__init__).parameters) == 1:
             texts.append(str(kind()))
-    assert len(texts) > 12
+    texts += [str(NotInitialized()), str(ExplanationTooSlow()), ThrowError().message]
+    assert len(texts) > 15
     for text in texts:
         assert f"`{text}`" in PAGE, text
 
@@ -76,6 +86,7 @@ def test_every_limit_has_its_default():
         ("max_columns", "10,000"),
         ("request_seconds", "600"),
         ("max_in_flight", "64"),
+        ("explanation_seconds", "60"),
     ):
         assert f"`{environment_name(name)}`, {shown}" in PAGE
         assert float(shown.replace(",", "")) == getattr(Config(), name)
@@ -85,6 +96,9 @@ def test_every_row_keeps_to_its_schema():
     schemas = [
         *(predictions.RegressionRow, predictions.RegressionWarningRow),
         *(predictions.BinaryRow, predictions.MulticlassRow),
+        # Humility rules; explanations of two classes, of several, and by SHAP.
+        *(predictions.BinaryRow, predictions.BinaryRow),
+        *(predictions.MulticlassRow, predictions.ShapRow),
     ]
     for text, schema in zip(blocks("json"), schemas, strict=True):
         for row in json.loads(text)["data"]:
