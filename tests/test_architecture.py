@@ -291,8 +291,13 @@ prepare(Config.from_environment().kernels)
 KIND = "application/json"
 wsgi.application.extensions["foretell"].refresh()
 client = wsgi.application.test_client()
-for deployment, body in zip(sys.argv[2::2], sys.argv[3::2]):
-    path = f"/api/v2/deployments/{deployment}/predictions"
+EXPLAINED = "?maxExplanations=2"
+SHAP = f"{EXPLAINED}&explanationAlgorithm=shap"
+asked = list(zip(sys.argv[2::2], sys.argv[3::2]))
+asked = [(*each, query) for each in asked for query in ("", EXPLAINED)]
+# The first is the only one that is binary.
+for deployment, body, query in [*asked, (*asked[0][:2], SHAP)]:
+    path = f"/api/v2/deployments/{deployment}/predictions{query}"
     header = {"Authorization": f"Bearer {sys.argv[1]}"}
     answer = client.post(path, data=body, headers=header, content_type=KIND)
     assert answer.status_code == 200, answer.data
