@@ -18,6 +18,7 @@ from app.factory import create_app
 from app.services import Services
 from app.store.records import DeploymentSettings
 from backends.trees.kernel_cache import prepare
+from tests.insurance import Policy, make_insurance
 from tests.specimens import (
     Specimen,
     compile_specimen,
@@ -64,6 +65,12 @@ def own_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 def specimens(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Specimen]:
     """Bundles by name: each task in both formats, labels of texts and of numbers."""
     return make_specimens(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="session")
+def insurance(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Policy]:
+    """Models with offset and exposure by name, packaged and compiled."""
+    return make_insurance(tmp_path_factory.mktemp("insurance"))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -435,3 +435,111 @@ def test_decoder_serves_many_threads_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda r: outcome(decode.from_records(r)), sets))
     assert together == alone
+
+
+# ---- Offset and exposure
+
+BESIDE = Decoder(
+    (Feature("x", "numeric"), Feature("note", "text", "string", missing="empty")),
+    offset="o",
+    exposure="e",
+)
+SENT: dict[str, Any] = {"x": 1.5, "note": "a", "o": -2, "e": 0.5}
+
+
+def texts_batch(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    names = list(rows[0])
+    arrays = [
+        pa.array([None if row[name] is None else str(row[name]) for row in rows])
+        for name in names
+    ]
+    return pa.RecordBatch.from_arrays(
+        [each.cast(pa.string()) for each in arrays], names
+    )
+
+
+def test_offset_and_exposure_stand_beside_the_matrix() -> None:
+    rows = [SENT, SENT | {"o": 3.0, "e": 4}]
+    for columns in (
+        BESIDE.from_records(rows),
+        BESIDE.from_batch(texts_batch(rows)),
+        BESIDE.from_table(pa.Table.from_batches([texts_batch(rows)])),
+    ):
+        assert columns.matrix[:, 0].tolist() == [1.5, 1.5]
+        assert columns.matrix.shape == (2, 2) and columns.matrix.flags.c_contiguous
+        assert columns.offset is not None and columns.offset.tolist() == [-2, 3]
+        assert columns.exposure is not None and columns.exposure.tolist() == [0.5, 4]
+
+
+def test_one_of_the_two_leaves_the_other_out() -> None:
+    only = Decoder((Feature("x", "numeric"),), exposure="e").from_records([SENT])
+    assert only.offset is None
+    assert only.exposure is not None and only.exposure.tolist() == [0.5]
+    other = Decoder((Feature("x", "numeric"),), offset="o").from_records([SENT])
+    assert other.exposure is None
+    assert other.offset is not None and other.offset.tolist() == [-2]
+
+
+def test_features_alone_leave_both_out() -> None:
+    columns = Decoder((Feature("x", "numeric"),)).from_records([SENT])
+    assert columns.offset is None and columns.exposure is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"o": None}, "column 'o', row 1: a value is missing"),
+        ({"e": None}, "column 'e', row 1: a value is missing"),
+        ({"e": "NA"}, "column 'e', row 1: a value is missing"),
+        ({"o": "much"}, "column 'o', row 1: a number is expected, not 'much'"),
+        ({"o": math.inf}, "column 'o', row 1: a finite number is expected, not inf"),
+        ({"e": math.inf}, "'e', row 1: a finite number above 0 is expected, not inf"),
+        ({"e": 0}, "'e', row 1: a finite number above 0 is expected, not 0.0"),
+        ({"e": -0.0}, "'e', row 1: a finite number above 0 is expected, not -0.0"),
+        ({"e": -1}, "'e', row 1: a finite number above 0 is expected, not -1.0"),
+        ({"o": "inf", "e": 0}, "column 'o', row 1"),
+    ],
+)
+def test_row_without_a_proper_offset_or_exposure_is_named(
+    change: Mapping[str, Any], said: str
+) -> None:
+    rows = [SENT, SENT | change]
+    for policy in ({}, {"refuse_invalid": False}):
+        with pytest.raises(DataError, match=re.escape(said)):
+            BESIDE.from_records(rows, **policy)
+        with pytest.raises(DataError, match=re.escape(said)):
+            BESIDE.from_batch(texts_batch(rows), **policy)
+
+
+def test_missing_offset_and_exposure_columns_are_listed() -> None:
+    with pytest.raises(DataError, match="not in the data: 'o', 'e'"):
+        BESIDE.from_records([{"x": 1, "note": ""}])
+
+
+amounts = st.floats(allow_nan=False, allow_infinity=False)
+sizes = st.floats(min_value=5e-324, allow_infinity=False)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(amounts, amounts, sizes), min_size=1, max_size=40))
+def test_rows_keep_their_offset_and_exposure_when_taken_and_joined(
+    rows: list[tuple[float, float, float]],
+) -> None:
+    records = [dict(zip("xoe", row, strict=True), note="") for row in rows]
+    columns = BESIDE.from_records(records)
+    order = np.arange(len(rows))[::-1]
+    both = Columns.join([columns, columns.take(order)])
+    for place, values in enumerate((both.matrix[:, 0], both.offset, both.exposure)):
+        expected = [row[place] for row in [*rows, *rows[::-1]]]
+        assert values is not None and values.tolist() == expected
+    bare = both.unadjusted()
+    assert bare.offset is None and bare.exposure is None
+    np.testing.assert_array_equal(bare.matrix, both.matrix)
+
+
+def test_joined_parts_add_up_what_they_counted() -> None:
+    decode = Decoder((Feature("x", "numeric"), Feature("t", "text", missing="empty")))
+    part = decode.from_records([{"x": "?!", "t": "a"}], refuse_invalid=False)
+    joined = Columns.join([part, part])
+    assert (joined.invalid_numbers, joined.unknown_categories) == (2, 0)
+    assert joined.texts[1].tolist() == ["a", "a"] and joined.offset is None

@@ -109,3 +109,49 @@ def test_any_feature_is_read_or_refused(key: str, value: object) -> None:
     except InvalidModelCard:
         return
     assert Model.from_json(model.to_json(), MODEL.id) == model
+
+
+COUNTS: dict[str, Any] = {
+    "task": "regression",
+    "labels": [],
+    "positive_label": None,
+    "offset": "grade",
+    "exposure": "years",
+    "link": "log",
+}
+
+
+def test_card_with_offset_and_exposure_survives_json() -> None:
+    model = Model.from_json(card() | COUNTS, MODEL.id)
+    assert (model.offset, model.exposure, model.link) == ("grade", "years", "log")
+    assert Model.from_json(model.to_json(), MODEL.id) == model
+    assert model.columns == ("x", "zone", "note", "grade", "years")
+
+
+def test_card_without_them_has_no_such_keys() -> None:
+    # Older releases refuse keys that they do not know.
+    assert not {"offset", "exposure", "link"} & set(card())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offset": 1}, "offset"),
+        ({"offset": "x"}, "offset"),
+        ({"exposure": "churned"}, "exposure"),
+        ({"exposure": "grade"}, "exposure"),
+        ({"exposure": ["years"]}, "exposure"),
+        ({"link": "identity"}, "exposure"),
+        ({"link": "logit", "exposure": None}, "link"),
+        ({"link": None}, "link"),
+        ({"link": ["log"]}, "link"),
+        ({"offset": None, "exposure": None}, "link"),
+        ({"task": "multiclass", "labels": ["a", "b"], "exposure": None}, "link"),
+        ({"format": "onnx"}, "format"),
+    ],
+)
+def test_offset_and_exposure_that_cannot_be_are_named(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidModelCard, match=f"model.json: {message} is not valid"):
+        Model.from_json(card() | COUNTS | change, MODEL.id)
