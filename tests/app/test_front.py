@@ -138,7 +138,8 @@ def test_both_ways_read_paths_alike(both, status, path):
 def test_both_ways_read_queries_alike(both):
     assert both("POST", SERVERLESS, query="passthroughColumns=plan")[0][:3] == "200"
     assert both("POST", SERVERLESS, query="passthroughColumns=x")[0][:3] == "400"
-    assert both("POST", SERVERLESS, query="maxExplanations=1")[0][:3] == "422"
+    assert both("POST", SERVERLESS, query="maxExplanations=1")[0][:3] == "200"
+    assert both("POST", SERVERLESS, query="maxExplanations=x")[0][:3] == "422"
 
 
 def test_both_ways_tell_of_failures_alike(both, ways, monkeypatch, caplog):
@@ -178,6 +179,10 @@ def test_predictions_are_direct_views(app):
         if isinstance(app.view_functions[rule.endpoint], DirectView)
     }
     wanted = {layout.format("<deployment_id>") for layout in (LEGACY, SERVERLESS)}
+    older = LEGACY.replace("predictions", "predictionExplanations")
+    wanted.add(older.format("<deployment_id>"))
+    for name in ("predict", "predictionExplanations", "reasonCodesPredictions"):
+        wanted.add(f"/predApi/v1.0/<project_id>/<model_id>/{name}")
     assert direct == wanted
 
 

@@ -66,6 +66,21 @@ def raised_pieces():
                         yield path.name, part.value
 
 
+def test_every_reason_not_to_explain_is_quoted():
+    pieces = []
+    for path in [*(ROOT / "app").glob("*.py"), *(ROOT / "backends").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if getattr(getattr(node, "func", None), "id", "") == "NotExplainable":
+                pieces += [
+                    part.value
+                    for part in ast.walk(node)
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                ]
+    assert len(pieces) > 5
+    for piece in pieces:
+        assert piece.strip().strip("%0.") in PAGE, piece
+
+
 OFFLINE = {
     *("offline.py", "package.py", "training_data.py", "model_file.py", "golden.py"),
     *("validation.py", "reference.py", "doctor.py"),
