@@ -77,14 +77,53 @@ def explain_probability(
 ) -> Strengths:
     """Shapley values that add up to the positive label's probability.
 
-    Regression has none: its values are those of `shap`. See `Backend.explain`.
+    The values of the log-odds over each reference row, multiplied so that they add up
+    to its difference in probability. Regression has none: its values are those of
+    `shap`. See `Backend.explain`.
+
+    Source: the shap library's TreeExplainer, model_output="probability".
     """
-    refuse_multiclass(backend.model)
-    if backend.model.task == "regression":
+    model = backend.model
+    refuse_multiclass(model)
+    if model.task == "regression":
         return backend.explain(columns, "shap", materials, deadline)
-    return explain_score(
-        lambda rows: backend.predict(rows)[:, 0], columns, materials, deadline
+    if model.link is not None:
+        raise NotExplainable(
+            "SHAP values that add up to the probability are not told of models with an"
+            " offset: the deployment's shap_output=margin tells them of the margin"
+        )
+
+    def score(rows: Columns) -> Floats:
+        return space(model.task, backend.predict(rows))[:, 0]
+
+    background = _sample(materials.reference)
+    others = _known(score, background)
+    weights = slopes(score(columns)[:, None], others) / len(others)
+    return Strengths(
+        features=np.arange(columns.matrix.shape[1]),
+        values=_explained(score, columns, background, weights, deadline),
+        base=np.array([logistic(others).mean()]),
+        total=backend.predict(columns),
     )
+
+
+def slopes(own: Floats, others: Floats) -> Floats:
+    """Difference in probability for each unit of log-odds: float64 (n_rows, others).
+
+    own: float64 (n_rows, 1), others: (others,), log-odds; of equals the derivative.
+    """
+    difference = own - others
+    probability = logistic(own)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (probability - logistic(others)) / difference
+    flat = np.broadcast_to(probability * (1.0 - probability), found.shape)
+    return np.where(difference == 0.0, flat, found)
+
+
+def logistic(margins: Floats) -> Floats:
+    """The probabilities of log-odds."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-margins)))
 
 
 def refuse_multiclass(model: Model) -> None:
@@ -107,24 +146,42 @@ def explain_score(
     not finite.
     """
     background = _sample(materials.reference)
-    base = float(np.mean(_known(score, background)))
-    total = score(columns)
+    size = len(background)
+    weights = np.full((len(columns), size), 1.0 / size)
+    return Strengths(
+        features=np.arange(columns.matrix.shape[1]),
+        values=_explained(score, columns, background, weights, deadline),
+        base=np.array([np.mean(_known(score, background))]),
+        total=score(columns)[:, None],
+    )
+
+
+def _explained(
+    score: Score,
+    columns: Columns,
+    background: Columns,
+    weights: Floats,
+    deadline: float,
+) -> Floats:
+    """Shapley values of a score, of its weighted sum over the background.
+
+    weights: float64 (n_rows, background). Returns float64 (n_rows, 1, features).
+    """
+    nobody = weights @ _known(score, background)
+    everybody = weights.sum(axis=1) * score(columns)
     values = np.empty_like(columns.matrix)
     for start in range(0, len(columns), _BLOCK_ROWS):
         rows = np.arange(start, min(start + _BLOCK_ROWS, len(columns)))
-        mixtures = _Mixtures(score, columns.take(rows), background, deadline)
-        values[rows] = _values(mixtures, base, total[rows])
-    if not (np.isfinite(values).all() and np.isfinite(base)):
+        mixtures = _Mixtures(
+            score, columns.take(rows), background, weights[rows], deadline
+        )
+        values[rows] = _values(mixtures, nobody[rows], everybody[rows])
+    if not (np.isfinite(values).all() and np.isfinite(nobody).all()):
         raise NotExplainable(
             "The model's answers for mixtures of the rows and its reference rows are"
             " not all finite numbers: explanationAlgorithm=xemp may explain it"
         )
-    return Strengths(
-        features=np.arange(values.shape[1]),
-        values=values[:, None, :],
-        base=np.array([base]),
-        total=total[:, None],
-    )
+    return values[:, None, :]
 
 
 def _sample(reference: Columns) -> Columns:
@@ -152,16 +209,22 @@ class _Mixtures:
     """Reference rows that took over some of a row's features, and what they score."""
 
     def __init__(
-        self, score: Score, columns: Columns, background: Columns, deadline: float
+        self,
+        score: Score,
+        columns: Columns,
+        background: Columns,
+        weights: Floats,
+        deadline: float,
     ) -> None:
         self.features = columns.matrix.shape[1]
         self._score = score
         self._columns = columns
         self._background = background
+        self._weights = weights
         self._deadline = deadline
 
     def worths(self, masks: Masks) -> Floats:
-        """The mean score of the mixtures of each row by each mask.
+        """The weighted scores of the mixtures of each row by each mask, added up.
 
         masks: bool (m, features): the features that are the row's.
         Returns float64 (m, n_rows). Raises ExplanationTooSlow.
@@ -177,7 +240,7 @@ class _Mixtures:
                 mixed = self._mix(row, masks[start : start + step])
                 place = row * len(masks) + start
                 scores = _known(self._score, mixed).reshape(-1, size)
-                found[place : place + len(scores)] = scores.mean(axis=1)
+                found[place : place + len(scores)] = scores @ self._weights[row]
         return found.reshape(rows, len(masks)).T
 
     def _mix(self, row: int, masks: Masks) -> Columns:
@@ -195,14 +258,14 @@ class _Mixtures:
         return Columns(matrix.reshape(-1, self.features), texts)
 
 
-def _values(mixtures: _Mixtures, base: float, total: Floats) -> Floats:
+def _values(mixtures: _Mixtures, nobody: Floats, everybody: Floats) -> Floats:
     """The values of each feature of each row.
 
-    base: the worth of no feature. total: float64 (n_rows,), that of all features.
+    nobody, everybody: float64 (n_rows,), the worths of no feature and of all.
     Returns float64 (n_rows, n_features).
     """
     asked: list[Masks] = []
-    worths: Floats = np.empty((0, len(total)))
+    worths: Floats = np.empty((0, len(everybody)))
 
     def record(masks: Floats) -> Floats:
         asked.append(masks > 0.5)
@@ -217,9 +280,9 @@ def _values(mixtures: _Mixtures, base: float, total: Floats) -> Floats:
     # them: the model is asked in between, when nobody waits for the random numbers.
     _play(mixtures.features, record)
     masks = np.concatenate(asked)
-    worths = np.empty((len(masks), len(total)))
+    worths = np.empty((len(masks), len(everybody)))
     is_none, is_all = ~masks.any(axis=1), masks.all(axis=1)
-    worths[is_none], worths[is_all] = base, total
+    worths[is_none], worths[is_all] = nobody, everybody
     mixed = ~is_none & ~is_all
     worths[mixed] = mixtures.worths(masks[mixed])
     return _play(mixtures.features, replay).T

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.explanations.base import Strengths
-from backends.explanations.shapley import refuse_multiclass
+from backends.explanations.shapley import logistic, refuse_multiclass, slopes
 from backends.trees import spaces
 from backends.trees.spaces import Scores
 from backends.trees.tables import Number, Section, section
@@ -95,13 +95,13 @@ class Explaining:
         others = scores.of(self._reference_sums)[:, 0]
 
         def scale(rows: slice) -> Floats:
-            return _slopes(own[rows], others) / len(others)
+            return slopes(own[rows], others) / len(others)
 
         found = self._explainer.contrast(matrix, self._reference, scale, deadline)
         return Strengths(
             self._explainer.used,
             _combined(scores, found),
-            base=np.array([_logistic(others).mean()]),
+            base=np.array([logistic(others).mean()]),
             total=answers,
             rounding=self._rounding,
         )
@@ -149,21 +149,3 @@ def _combined(scores: Scores, found: Floats) -> Floats:
     if scores.factors.size == 1:
         return np.asarray(found * scores.factors[0, 0])
     return np.asarray(np.einsum("cs,nsf->ncf", scores.factors, found, optimize=True))
-
-
-def _logistic(margins: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-margins)))
-
-
-def _slopes(own: Floats, others: Floats) -> Floats:
-    """Difference in probability for each unit of margin: float64 (n_rows, others).
-
-    own: float64 (n_rows, 1), others: (others,), margins; of equals the derivative.
-    """
-    difference = own - others
-    own_probability = _logistic(own)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        slopes = (own_probability - _logistic(others)) / difference
-    flat = np.broadcast_to(own_probability * (1.0 - own_probability), slopes.shape)
-    return np.where(difference == 0.0, flat, slopes)
