@@ -89,9 +89,8 @@ class JsonWriter:
         self.decimals = answer.decimals
         self.rules = answer.humility
         labels = json_labels(answer.model, named=answer.named_labels)
-        self.labels = list(map(orjson.dumps, labels))
+        self.labels = tuple(map(orjson.dumps, labels))
         self.overrides = _overrides(answer, self.labels)
-        self.is_shap = answer.told is not None and answer.told.is_shap
         self.explanations = _explanation_cells(answer, self.labels)
         self.template = _template(answer, self.labels)
         self.adjusted = answer.adjusted
@@ -103,26 +102,22 @@ class JsonWriter:
         passthrough = chunk.passthrough
         row_ids = _row_ids(chunk.first_row, len(predictions))
         cells = _JSON_CELLS[self.model.task](self, predictions, row_ids)
-        explained = self._explained(predictions, chunk)
         passed = [map(json_value, plain(values)) for values in passthrough.values()]
-        if self.is_shap:
-            cells = [*self.template.ordered([*cells, *explained]), *passed]
+        found = predictions.explanations
+        if self.explanations is None or found is None:
+            cells += passed
+        elif found.remaining is None:
+            cells += [*passed, self.explanations.json(found, chunk)]
         else:
-            cells += passed + explained
+            cells.append(self.explanations.json(found, chunk))
+            cells.append(self.explanations.shap_metadata(found))
+            cells = [*self.template.ordered(cells), *passed]
         if predictions.humbled is not None:
             cells.append(humility_keys(self.rules, predictions.humbled))
         if self.adjusted and chunk.columns.exposure is not None:
             cells += self._adjusted(predictions, chunk.columns.exposure)
         row = self.template.start + _passed(passthrough) + self.template.end
         return b",".join([row % each for each in zip(*cells, strict=True)])
-
-    def _explained(self, predictions: Predictions, chunk: Chunk) -> list[Tokens]:
-        if self.explanations is None or predictions.explanations is None:
-            return []
-        cells = [self.explanations.json(predictions.explanations, chunk)]
-        if self.is_shap:
-            cells.append(self.explanations.shap_metadata(predictions.explanations))
-        return cells
 
     def _adjusted(
         self, predictions: Predictions, exposure: NDArray[np.float64]
@@ -177,25 +172,19 @@ _JSON_CELLS = {
 }
 
 
-def _template(answer: Answer, labels: Sequence[bytes]) -> RowTemplate:
-    if answer.told is not None and answer.told.is_shap:
-        return shap_rows(
-            answer.model,
-            labels,
-            threshold=answer.threshold,
-            with_outliers=answer.with_outliers,
-            approval=answer.approval,
-            with_humility=bool(answer.humility),
-        )
-    return plain_rows(
-        answer.model,
+def _template(answer: Answer, labels: tuple[bytes, ...]) -> RowTemplate:
+    told = answer.told
+    look = (
+        answer.model.task,
         labels,
-        threshold=answer.threshold,
-        with_outliers=answer.with_outliers,
-        approval=answer.approval,
-        explanations_key=None if answer.told is None else answer.told.key,
-        with_humility=bool(answer.humility),
+        answer.threshold,
+        answer.with_outliers,
+        answer.approval,
+        bool(answer.humility),
     )
+    if told is not None and told.is_shap:
+        return shap_rows(*look)
+    return plain_rows(*look, None if told is None else told.key)
 
 
 def _explanation_cells(

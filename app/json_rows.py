@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import orjson
 
-from backends.model import Model
+from backends.model import Task
 
 Cells = TypeVar("Cells")
 
@@ -46,25 +47,29 @@ class RowTemplate:
         return [cells[position] for position in self.order] if self.order else cells
 
 
+# A deployment's rows look alike in nearly all of its requests. 1 is not 1.0 here.
+@lru_cache(maxsize=256, typed=True)
 def plain_rows(
-    model: Model,
-    labels: Iterable[bytes],
-    *,
+    task: Task,
+    labels: tuple[bytes, ...],
     threshold: float,
     with_outliers: bool,
     approval: str | None,
-    explanations_key: str | None,
     with_humility: bool,
+    explanations_key: str | None,
 ) -> RowTemplate:
     """Rows that tell explanations, if any, at their end.
+
+    threshold: binary only.
+    explanations_key: None if the rows tell none.
 
     start takes the values of `predictionValues`, then `prediction` and `rowId`; with
     outlier flags the flag, `rowId` and `prediction`. end takes the explanations.
     """
     values = b",".join(_VALUE % constant(label) for label in labels)
-    if model.task == "binary":
+    if task == "binary":
         start = _BINARY_ROW % (values, orjson.dumps(threshold))
-    elif model.task == "regression" and with_outliers:
+    elif task == "regression" and with_outliers:
         start = _FLAGGED_ROW % values
     else:
         start = _ROW % values
@@ -77,9 +82,8 @@ def plain_rows(
 
 
 def shap_rows(
-    model: Model,
-    labels: Iterable[bytes],
-    *,
+    task: Task,
+    labels: tuple[bytes, ...],
     threshold: float,
     with_outliers: bool,
     approval: str | None,
@@ -95,7 +99,7 @@ def shap_rows(
     if approval is not None:
         start += _approval(approval) + b","
     start += _SHAP_START % () + _SHAP_VALUES % values
-    if model.task == "binary":
+    if task == "binary":
         start += b',"predictionThreshold":' + orjson.dumps(threshold)
         order = [2, 4, 3, 0, 1, 5]
     elif with_outliers:

@@ -73,13 +73,14 @@ def sent_numbers(values: NDArray[np.float64]) -> list[bytes]:
 def sent_csv_numbers(values: NDArray[np.float64]) -> list[bytes]:
     """The same in CSV; NaN and infinity: empty."""
     tokens = [b"" if token == b"null" else token for token in sent_numbers(values)]
-    return _as_in_csv(tokens, values)
+    return _as_in_csv(tokens, np.where(np.isfinite(values), values, 0.0))
 
 
 def _as_in_csv(tokens: list[bytes], values: NDArray[np.float64]) -> list[bytes]:
+    """The tokens of finite numbers with those that CSV spells in another way."""
     # Recorded CSV answers spell these as Python does: 6.50871e-05.
     sizes = np.abs(values)
-    unusual = (sizes != 0.0) & ((sizes < 1e-4) | (sizes >= 1e16)) & (sizes < np.inf)
+    unusual = (sizes != 0.0) & ((sizes < 1e-4) | (sizes >= 1e16))
     for position in np.flatnonzero(unusual).tolist():
         tokens[position] = repr(float(values[position])).encode()
     return tokens
