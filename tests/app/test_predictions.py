@@ -126,6 +126,49 @@ def test_compressed_body_counts_for_what_it_may_hold(serve):
         assert waiting.result(10).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("deployments/{}/predictions", "maxExplanations=1"),
+        ("deployments/{}/predictions", "explanationAlgorithm=shap"),
+        ("deployments/{}/predictionExplanations", ""),
+    ],
+)
+def test_body_to_be_explained_counts_for_the_work_it_makes(serve, path, query):
+    predict = serve(bulk_body=1000, request_seconds=0.5)
+    body = HEADER + ROW * 10
+    assert 1000 / 20 < len(body) < 1000
+    headers = {"Authorization": f"Bearer {predict.site.tokens['ann@example.com']}"}
+    address = path.format(predict.site.deployments["churn"])
+
+    def ask(query):
+        url = f"/predApi/v1.0/{address}?{query}"
+        return predict.client.post(url, data=body, headers=headers).status_code
+
+    with predict.services.admission.bulk(time.monotonic() + 9):
+        assert ask(query) == 504
+        assert ask("maxExplanations=0") == 200
+    assert ask(query) == 200
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+@pytest.mark.parametrize("query", ["maxExplanations=2", "explanationAlgorithm=shap"])
+def test_bulk_explanations_are_those_of_small_requests(serve, predict, query, accept):
+    bulk = serve(bulk_body=1, scoring_threads=2)
+    rows = HEADER + (ROW + b",18.25,,NA,3,False\n") * 8000
+    small = HEADER + ROW + b",18.25,,NA,3,False\n"
+    headers = {"Accept": accept}
+    many = bulk("churn", rows, query=query, headers=headers).data
+    few = predict("churn", small, query=query, headers=headers).data
+    if accept == "text/csv":
+        lines = few.splitlines()
+        assert many.splitlines() == [lines[0], *lines[1:] * 8000]
+        return
+    expected = json.loads(few)["data"] * 8000
+    for number, row in enumerate(json.loads(many)["data"]):
+        assert row == {**expected[number], "rowId": number}
+
+
 def test_time_is_over_between_two_chunks(serve, monkeypatch):
     predict = serve(request_seconds=1.0)
     assert predict("churn", CSV).status_code == 200
