@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from backends import adjusting
 from backends.base import Backend
 from backends.compiled import TREES
+from backends.explanations.base import NotExplainable
 from backends.features import Columns
 from backends.model import Label, Model
 from backends.trees.engine import Engine
@@ -20,6 +22,8 @@ from backends.trees.explaining import Explaining
 if TYPE_CHECKING:
     from backends.explanations.base import Strengths
     from backends.explanations.materials import Materials
+
+log = logging.getLogger(__name__)
 
 
 class TreesBackend(Backend):
@@ -109,8 +113,24 @@ class TreesBackend(Backend):
     def _ready_to_explain(self, materials: Materials) -> Explaining:
         # Models that nobody asks explanations of do without the tables for them.
         if self._explaining is None:
-            explainer = Explainer.open(self._folder)
+            try:
+                explainer = self._open_explainer()
+            except ValueError as error:
+                # They were proved when they were written: they were damaged since.
+                log.error("model %s cannot be explained: %s", self.model.id, error)
+                raise NotExplainable(
+                    "The tables that explanations are made from are damaged: start"
+                    " the server again, which compiles the model anew"
+                ) from error
             self._explaining = Explaining(
                 self.model, self._engine, explainer, materials
             )
         return self._explaining
+
+    def _open_explainer(self) -> Explainer:
+        """Raises ValueError if its tables are damaged or another model's."""
+        explainer = Explainer.open(self._folder)
+        shape = (self._engine.features, self._engine.sums)
+        if (explainer.features, explainer.sums) != shape:
+            raise ValueError(f"the paths in {self._folder} are not the model's")
+        return explainer

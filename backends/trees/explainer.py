@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from math import comb
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +43,7 @@ _PAIRS = 50_000
 class Explainer:
     """Explains the sums of the trees. Safe to call from many threads at once.
 
+    features, sums: columns of the matrix, and sums that trees add to.
     used: int (f,): the features that any tree asks.
     expected: float64 (sums,): the mean of the sums over the training rows; None if
         the model file does not tell.
@@ -58,7 +57,10 @@ class Explainer:
     def open(cls, folder: Path) -> Explainer:
         """Map the tables that `write` wrote. Raises ValueError as `Engine.open`."""
         explainer = cls.__new__(cls)
-        explainer._use(image_file.open(folder / _FILE))
+        tables = image_file.open(folder / _FILE)
+        if not section(tables, Section.PATH_FIRST).size:
+            raise ValueError(f"{_FILE!r} in {folder} holds other tables")
+        explainer._use(tables)
         return explainer
 
     def write(self, folder: Path) -> None:
@@ -69,8 +71,8 @@ class Explainer:
         self.image = tables
         self.image.flags.writeable = False
         numbers = section(tables, Section.NUMBERS)
-        self._features = int(numbers[Number.FEATURES])
-        self._sums = int(numbers[Number.SUMS])
+        self.features = int(numbers[Number.FEATURES])
+        self.sums = int(numbers[Number.SUMS])
         self.used = np.unique(section(tables, Section.ELEMENT_FEATURE)).astype(np.intp)
         self._longest = int(np.diff(section(tables, Section.PATH_FIRST)).max(initial=1))
         known = section(tables, Section.EXPECTED)
@@ -81,8 +83,9 @@ class Explainer:
 
         exemplars, weights: float64 (k, features): a feature's weights add up to 1.
         """
-        share = np.empty(section(self.image, Section.ELEMENT_FEATURE).size)
-        weigh_exemplars(self.image, exemplars, weights, share)
+        share = np.zeros(section(self.image, Section.ELEMENT_FEATURE).size)
+        if len(exemplars):
+            weigh_exemplars(self.image, exemplars, weights, share)
         return share
 
     def xemp(
@@ -94,7 +97,7 @@ class Explainer:
         Returns float64 (n_rows, sums, f). Raises ExplanationTooSlow.
         """
         slot = self._slots(features)
-        out = np.zeros((len(matrix), self._sums, len(features)))
+        out = np.zeros((len(matrix), self.sums, len(features)))
         for rows in _calls(len(matrix), _CALL, deadline):
             part = np.ascontiguousarray(matrix[rows])
             kernel = xemp_each if len(part) <= _FEW_XEMP else xemp_rows
@@ -109,7 +112,7 @@ class Explainer:
         """
         points, weights = rules(self._longest)
         slot = self._slots(self.used)
-        out = np.empty((len(matrix), self._sums, len(self.used)))
+        out = np.empty((len(matrix), self.sums, len(self.used)))
         for rows in _calls(len(matrix), _CALL, deadline):
             part = np.ascontiguousarray(matrix[rows])
             kernel = shap_each if len(part) <= _FEW_SHAP else shap_rows
@@ -133,7 +136,7 @@ class Explainer:
         slot = self._slots(self.used)
         plus, minus = _contrast_weights(self._longest)
         reference = np.ascontiguousarray(reference)
-        out = np.empty((len(matrix), self._sums, len(self.used)))
+        out = np.empty((len(matrix), self.sums, len(self.used)))
         step = min(max(_PAIRS // max(len(reference), 1), 1), ROWS)
         for rows in _calls(len(matrix), step, deadline):
             part = np.ascontiguousarray(matrix[rows])
@@ -145,7 +148,7 @@ class Explainer:
 
     def _slots(self, features: Longs) -> NDArray[np.int32]:
         """Of every feature its place among these, or -1."""
-        slot = np.full(self._features, -1, np.int32)
+        slot = np.full(self.features, -1, np.int32)
         slot[features] = np.arange(len(features))
         return slot
 
@@ -164,10 +167,8 @@ def _contrast_weights(longest: int) -> tuple[Floats, Floats]:
     of the former, a! (b - 1)! / (a + b)! for each of the latter.
     """
     size = longest + 1
-    plus, minus = np.zeros((size, size)), np.zeros((size, size))
-    for a in range(size):
-        for b in range(size):
-            ways: Any = comb(a + b, a)
-            plus[a, b] = 1 / (a * ways) if a else 0.0
-            minus[a, b] = 1 / (b * ways) if b else 0.0
-    return plus, minus
+    plus = np.zeros((size, size))
+    plus[1] = 1.0 / np.arange(1, size + 1)
+    for a in range(1, longest):
+        plus[a + 1] = plus[a] * (a / np.arange(a + 1, a + 1 + size))
+    return plus, np.ascontiguousarray(plus.T)
