@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from app import decode
 from app.body import read_body
 from app.config import Config
-from app.decode import Wanted, read_csv, read_rows
+from app.decode import Wanted, read_csv, read_rows, read_wanted
 from app.errors import (
     AppError,
     BodyTooLarge,
@@ -701,6 +701,40 @@ def test_association_id_is_passed_through_where_it_is_there(
         limits=LIMITS,
     )
     assert list(chunk.passthrough) == names
+
+
+@CSV_AND_JSON
+@pytest.mark.parametrize("size", [10**6, 50])
+def test_cells_that_are_shown_come_as_they_were_sent(
+    content_type: str, size: int
+) -> None:
+    level = Feature("l", "categorical", categories=("x",))
+    text = Feature("t", "text", dtype="string", missing="empty")
+    decoder = Decoder([Feature("n", "numeric"), level, text])
+    rows = [
+        {"n": n, "l": [" x", "", "y"][n % 3], "t": f"{n}%", "other": "o"}
+        for n in range(20)
+    ]
+    wanted = Wanted(decoder, ("l",), None, LIMITS, False, True, shown=("l", "t"))
+    body = body_of(rows, content_type)
+    with chunks_of(size, small_csv=size):
+        chunks = list(read_wanted(body, content_type, wanted))
+    for name in ("l", "t"):
+        cells = [
+            cell
+            for chunk in chunks
+            for cell in (
+                chunk.cells[name].to_pylist()
+                if isinstance(chunk.cells[name], pa.Array)
+                else chunk.cells[name]
+            )
+        ]
+        assert cells == [row[name] for row in rows]
+    assert all(list(chunk.cells) == ["l", "t"] for chunk in chunks)
+    assert all(list(chunk.passthrough) == ["l"] for chunk in chunks)
+    # What is not shown is not kept.
+    (chunk, *_) = read_rows(body, content_type, decoder, limits=LIMITS)
+    assert chunk.cells == {}
 
 
 @CSV_AND_JSON

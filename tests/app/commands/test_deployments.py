@@ -126,6 +126,10 @@ def test_update_changes_what_is_given(
         ("association_id=a=b", "a=b"),
         ("association_id=", None),
         ("approval_status=PENDING", "PENDING"),
+        # Both would do as numbers.
+        ("project_id=5e7000000000000000000001", "5e7000000000000000000001"),
+        ("project_model_id=" + "1" * 24, "1" * 24),
+        ("project_id=", None),
     ],
 )
 def test_settings_are_typed(

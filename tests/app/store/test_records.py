@@ -133,6 +133,39 @@ def test_others_do_not_see_a_deployment():
     assert snapshot().deployments_of(BOB) == []
 
 
+SERVED = dataclasses.replace(DEPLOYMENT, model_id="a" * 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, (SERVED.id, SERVED.model_id)),
+        ({"project_id": "5" * 24}, ("5" * 24, SERVED.model_id)),
+        ({"project_model_id": "6" * 24}, (SERVED.id, "6" * 24)),
+        ({"project_id": "5" * 24, "project_model_id": "6" * 24}, ("5" * 24, "6" * 24)),
+    ],
+)
+def test_deployment_has_one_older_address(settings, address):
+    deployment = dataclasses.replace(SERVED, settings=DeploymentSettings(**settings))
+    found = dataclasses.replace(snapshot(), deployments={deployment.id: deployment})
+    assert found.project_deployment(*address, ANN) == deployment
+    assert found.project_deployment(*address, BOB) is None
+    if settings:
+        own = (SERVED.id, SERVED.model_id)
+        assert found.project_deployment(*own, ANN) is None
+
+
+def test_oldest_deployment_has_an_older_address_first():
+    second = dataclasses.replace(SERVED, id="2" * 24)
+    settings = DeploymentSettings(project_id="5" * 24)
+    made = [dataclasses.replace(each, settings=settings) for each in (SERVED, second)]
+    found = dataclasses.replace(
+        snapshot(), deployments={each.id: each for each in made}
+    )
+    address = ("5" * 24, SERVED.model_id)
+    assert found.project_deployment(*address, ANN) == made[0]
+
+
 def test_unknown_deployment_reads_as_one_that_is_not_seen():
     text = f"^Deployment nothing cannot be found for user {ROOT.id}$"
     with pytest.raises(UnknownDeployment, match=text):
