@@ -101,9 +101,6 @@ class Explaining:
         rows = np.flatnonzero(explained)
         found = self._empty(model, values, explained)
         check = Additivity(model.id)
-        if self.algorithm != "xemp":
-            # What the trees say is told of: offset and exposure are no features.
-            columns = columns.unadjusted()
         for block in _blocks(rows, values.shape[1] * len(model.features)):
             part = backend.explain(
                 columns.take(block), self.algorithm, self.materials, self.deadline

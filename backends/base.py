@@ -92,15 +92,14 @@ class Backend(ABC):
     ) -> Strengths:
         """Tell what each feature adds to the predictions of rows.
 
-        columns: for shap and shap_probability without offset and exposure, which are
-            no features: the trees alone are explained.
         algorithm: one of `backends.explanations.ALGORITHMS`.
             xemp: by how much each feature's value, instead of the exemplars, changes
             the prediction; log-odds for binary, centred log-probabilities for
             multiclass, target units for regression.
             shap: Shapley values that add up to the raw score; of binary models the
             margin for the positive label.
-            shap_probability: binary: those that add up to the probability.
+            shap_probability: binary: those that add up to the probability; of no model
+            with an offset.
         materials: of this model's bundle.
         deadline: when the time for it is over, monotonic seconds.
 
