@@ -39,7 +39,7 @@ class Adult(Specimen):
     trees: int = 300
     leaves: int = 31
     fewest_in_a_leaf: int = 20
-    bars: frozenset[str] = frozenset({"P1", "P2", "P3", "P4", "P8", "P9"})
+    bars: frozenset[str] = frozenset({"P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9"})
 
     @property
     def sources(self) -> Sequence[Path]:

@@ -87,7 +87,7 @@ class MadeUp(Specimen):
         return np.asarray(np.searchsorted(cuts, score), np.int64)
 
 
-_EVERY_BAR = frozenset({"P1", "P2", "P3", "P4", "P8", "P9"})
+_EVERY_BAR = frozenset({"P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9"})
 
 A = MadeUp(
     "a",
