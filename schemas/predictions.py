@@ -86,7 +86,11 @@ class BinaryRow(Schema):
 
 
 class RegressionRow(Schema):
-    """A row of a regression response."""
+    """A row of a regression response.
+
+    adjustedPrediction, adjustedPredictionValues: divided by the row's exposure; of
+        models that have one, where they are asked for.
+    """
 
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
     prediction = fields.Float(required=True)
@@ -96,6 +100,8 @@ class RegressionRow(Schema):
     predictionExplanations = fields.List(fields.Nested(Explanation))
     reasonCodes = fields.List(fields.Nested(Explanation))
     humility = fields.List(fields.Nested(TriggeredRule))
+    adjustedPrediction = fields.Float(allow_none=True)
+    adjustedPredictionValues = fields.List(fields.Nested(PredictionValue))
 
 
 class RegressionWarningRow(Schema):
@@ -110,6 +116,8 @@ class RegressionWarningRow(Schema):
     predictionExplanations = fields.List(fields.Nested(Explanation))
     reasonCodes = fields.List(fields.Nested(Explanation))
     humility = fields.List(fields.Nested(TriggeredRule))
+    adjustedPrediction = fields.Float(allow_none=True)
+    adjustedPredictionValues = fields.List(fields.Nested(PredictionValue))
 
 
 class MulticlassRow(Schema):
@@ -138,6 +146,8 @@ class ShapRow(Schema):
     shapExplanationsMetadata = fields.Nested(ShapMetadata, required=True)
     passthroughValues = fields.Dict(keys=fields.String())
     humility = fields.List(fields.Nested(TriggeredRule))
+    adjustedPrediction = fields.Float(allow_none=True)
+    adjustedPredictionValues = fields.List(fields.Nested(PredictionValue))
 
 
 class Response(Schema):

@@ -111,8 +111,9 @@ def test_every_row_keeps_to_its_schema():
     schemas = [
         *(predictions.RegressionRow, predictions.RegressionWarningRow),
         *(predictions.BinaryRow, predictions.MulticlassRow),
-        # Humility rules; explanations of two classes, of several, and by SHAP.
-        *(predictions.BinaryRow, predictions.BinaryRow),
+        # Humility rules, an exposure; explanations of two classes, of several, and by
+        # SHAP.
+        *(predictions.BinaryRow, predictions.RegressionRow, predictions.BinaryRow),
         *(predictions.MulticlassRow, predictions.ShapRow),
     ]
     for text, schema in zip(blocks("json"), schemas, strict=True):

@@ -63,14 +63,18 @@ def model_of(stated: dict[str, Any], sent: dict[str, list[Any]]) -> Model:
 
 
 def chunk_of(
-    sent: dict[str, list[Any]], passthrough: dict[str, list[Any]], count: int
+    sent: dict[str, list[Any]],
+    passthrough: dict[str, list[Any]],
+    count: int,
+    exposure: list[float] | None,
 ) -> Chunk:
     columns = [
         values if is_number(values) else [None] * count for values in sent.values()
     ]
     cells = {name: values for name, values in sent.items() if not is_number(values)}
     matrix = np.array(columns, np.float64).T
-    return Chunk(0, Columns(matrix), passthrough, cells)
+    years = None if exposure is None else np.array(exposure)
+    return Chunk(0, Columns(matrix, exposure=years), passthrough, cells)
 
 
 def explanations_of(model: Model, stated: dict[str, Any]) -> Explanations:
@@ -141,7 +145,7 @@ def shape(request: pytest.FixtureRequest) -> Shape:
     return Shape(
         answer,
         predictions,
-        chunk_of(sent, passthrough, len(values)),
+        chunk_of(sent, passthrough, len(values), stated.get("exposure")),
         compact(value_text(text, text.index('"json":') + len('"json":'))),
         "".join(f"{line}\n" for line in stated["csv"]),
     )
