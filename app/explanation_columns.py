@@ -173,14 +173,24 @@ class ExplanationCells:
         others = np.flatnonzero(~self._is_number[features])
         for feature in np.unique(features[others]).tolist():
             items = others[features[others] == feature]
-            cells = plain(chunk.cells[self._features[feature]])
-            is_text = self._kinds[feature] == "text"
-            known = is_text | ~np.isnan(matrix[items])
-            for item, row, is_known in zip(
-                items.tolist(), rows[items].tolist(), known.tolist(), strict=True
-            ):
-                tokens[item] = spelling.text(_sent_text(cells[row], is_text, is_known))
+            sent = self._sent_texts(chunk, feature, rows[items], matrix[items])
+            # Few different texts in many rows: each is spelled once.
+            spelled = {text: spelling.text(text) for text in dict.fromkeys(sent)}
+            for item, text in zip(items.tolist(), sent, strict=True):
+                tokens[item] = spelled[text]
         return tokens
+
+    def _sent_texts(
+        self, chunk: Chunk, feature: int, rows: Ints, codes: NDArray[np.float64]
+    ) -> list[str | None]:
+        """A feature's cells in some rows, as they were sent; codes: its matrix."""
+        cells = plain(chunk.cells[self._features[feature]])
+        is_text = self._kinds[feature] == "text"
+        known = is_text | ~np.isnan(codes)
+        return [
+            _sent_text(cells[row], is_text, is_known)
+            for row, is_known in zip(rows.tolist(), known.tolist(), strict=True)
+        ]
 
     def _base(
         self,
