@@ -112,12 +112,18 @@ def slopes(own: Floats, others: Floats) -> Floats:
 
     own: float64 (n_rows, 1), others: (others,), log-odds; of equals the derivative.
     """
-    difference = own - others
-    probability = logistic(own)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = (probability - logistic(others)) / difference
-    flat = np.broadcast_to(probability * (1.0 - probability), found.shape)
-    return np.where(difference == 0.0, flat, found)
+    half = (own - others) / 2.0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        far = (logistic(own) - logistic(others)) / (2.0 * half)
+        # The same number; but of close margins the difference has lost its digits.
+        near = np.sqrt(_steepness(own) * _steepness(others))
+        near = near * np.where(half == 0.0, 1.0, np.sinh(half) / half)
+    return np.where(np.abs(half) < 1.0, near, far)
+
+
+def _steepness(margins: Floats) -> Floats:
+    """The derivative of the logistic function."""
+    return np.asarray(logistic(margins) * logistic(-margins))
 
 
 def logistic(margins: Floats) -> Floats:

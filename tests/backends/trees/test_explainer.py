@@ -493,7 +493,7 @@ def test_long_paths_contrast_additively() -> None:
     assert_near(found.sum(axis=2), change, 1e-12)
 
 
-def _coarse(found: re.Match[bytes]) -> bytes:
+def coarse(found: re.Match[bytes]) -> bytes:
     """Leaf values of so few digits that float32 adds them up without rounding."""
     values = np.round(np.array(found[1].split(), np.float64) * 2**14) / 2**14
     return b"leaf_value=" + " ".join(map(repr, values.tolist())).encode()
@@ -510,7 +510,7 @@ def test_contrasts_are_the_shap_librarys(
 ) -> None:
     options = {"objective": "binary", "num_leaves": leaves}
     model = models.train(models.Recipe(options, features=features, trees=20))
-    text = resized(re.sub(rb"(?m)^leaf_value=(.*)$", _coarse, model.text))
+    text = resized(re.sub(rb"(?m)^leaf_value=(.*)$", coarse, model.text))
     rows, reference = model.rows[90:130], model.rows[:100]
     explained = shapley._library().TreeExplainer(
         models.load(text),
