@@ -14,9 +14,11 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from backends.base import ModelFileRejected
-from backends.trees import from_lightgbm, kernels
+from backends.trees import from_lightgbm, kernels, path_kernels
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
+from backends.trees.explainer import Explainer
+from backends.trees.quadrature import rules
 from backends.trees.tables import Section, section
 from tests.backends.trees.effort import effort
 from tests.backends.trees.rows import SPECIAL
@@ -51,6 +53,25 @@ def score_all(engine: Engine) -> None:
         engine.score(matrix[:1], raw=raw)
 
 
+def explain_all(made: Text) -> None:
+    """All that an explainer tells, by the kernels for many rows and for few."""
+    explainer = Explainer(from_lightgbm.read(made.build()))
+    random = np.random.default_rng(1)
+    matrix = random.choice(SPECIAL, (70, explainer.features))
+    matrix[:40] = random.normal(size=(40, explainer.features))
+    every, never = np.arange(explainer.features), float("inf")
+    share = explainer.weigh(matrix[:3], np.full((3, len(every)), 1 / 3))
+
+    def scale(rows: slice) -> Any:
+        return np.ones((len(matrix[rows]), 66))
+
+    for rows in (matrix, matrix[5:20], matrix[:1]):
+        explainer.shap(rows, never)
+        explainer.xemp(rows, share, every, never)
+        explainer.xemp(rows, share, every[:1], never)
+    explainer.contrast(matrix[:9], matrix[:66], lambda rows: scale(rows)[:9], never)
+
+
 @pytest.mark.parametrize(
     ("table", "kernel"),
     [
@@ -67,6 +88,75 @@ def test_bounds_are_checked(table: Section, kernel: Any) -> None:
     section(image, table)[:] = 1000
     with pytest.raises(IndexError):
         kernel(image, np.zeros((3, 4)), 0, np.empty((3, 3)))
+
+
+Rows = np.ndarray[Any, Any]
+
+
+def _xemp(image: Rows, matrix: Rows, kernel: Any) -> None:
+    share = np.zeros(section(image, Section.ELEMENT_FEATURE).size)
+    slot = np.arange(4, dtype=np.int32)
+    kernel(image, matrix, share, slot, np.zeros((len(matrix), 3, 4)))
+
+
+def _shap(image: Rows, matrix: Rows, kernel: Any) -> None:
+    slot = np.arange(4, dtype=np.int32)
+    kernel(image, matrix, *rules(4), slot, np.zeros((len(matrix), 3, 4)))
+
+
+def _contrast(image: Rows, matrix: Rows, kernel: Any) -> None:
+    weights, scale = np.zeros((5, 5)), np.ones((len(matrix), len(matrix)))
+    slot = np.arange(4, dtype=np.int32)
+    out = np.zeros((len(matrix), 3, 4))
+    kernel(image, matrix, matrix, scale, weights, weights, slot, out)
+
+
+def _weigh(image: Rows, matrix: Rows, kernel: Any) -> None:
+    share = np.zeros(section(image, Section.ELEMENT_FEATURE).size)
+    kernel(image, matrix, np.ones(matrix.shape), share)
+
+
+@pytest.mark.parametrize(
+    ("table", "use", "kernel"),
+    [
+        (table, use, kernel)
+        for use, kernel, tables in (
+            (_weigh, path_kernels.weigh_exemplars, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (_xemp, path_kernels.xemp_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (_xemp, path_kernels.xemp_each, ["EDGE_TEST", "EDGE_LEAF"]),
+            (_shap, path_kernels.shap_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (
+                *(_shap, path_kernels.shap_each),
+                ["EDGE_TEST", "EDGE_LEAF", "EDGE_FEATURE", "EDGE_UP"],
+            ),
+            (_contrast, path_kernels.contrast_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+        )
+        for table in tables
+    ],
+)
+def test_bounds_of_paths_are_checked(table: str, use: Any, kernel: Any) -> None:
+    """Where the code for many points or rows at once checks nothing, its callers do."""
+    image = Explainer(from_lightgbm.read(WHOLE.build())).image.copy()
+    matrix = np.random.default_rng(1).normal(size=(3, 4))
+    use(image, matrix, kernel)
+    section(image, Section[table])[:] = 100_000
+    with pytest.raises(IndexError):
+        use(image, matrix, kernel)
+
+
+@effort(50)
+@given(model_texts())
+def test_no_model_is_explained_past_an_end(made: Text) -> None:
+    note(repr(made))
+    explain_all(made)
+
+
+@pytest.mark.parametrize("features", [11, 18, 70])
+def test_no_long_path_is_explained_past_an_end(features: int) -> None:
+    """Of more elements than there are tables, and than points go side by side."""
+    explain_all(
+        Text(15, features=features, shapes=["zigzag"], leaves=[2 * features, 1])
+    )
 
 
 @effort(80)
