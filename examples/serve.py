@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,10 @@ def foretell(*arguments: str) -> Any:
 def _deploy(folder: Path) -> dict[str, str]:
     """Deploy what is not deployed yet; label to deployment id."""
     found = {each["label"]: each["id"] for each in foretell("list", "--json")}
-    if set(MODELS) <= set(found) and folder.is_dir():
+    wanted = [label for label in MODELS if label not in found]
+    # Earlier releases packaged bundles that cannot be explained.
+    wanted += [label for label in found.keys() & MODELS if not _is_whole(folder, label)]
+    if not wanted:
         return found
     # Training takes the libraries that only the examples need.
     from examples.train import train
@@ -74,18 +78,30 @@ def _deploy(folder: Path) -> dict[str, str]:
     train(folder)
     if not any(user["name"] == USER for user in foretell("user", "list", "--json")):
         foretell("user", "add", USER, "--admin", "--json")
-    for label in MODELS.keys() - found.keys():
-        found[label] = _package_and_deploy(folder, label)
+    for label in wanted:
+        found[label] = _package_and_deploy(folder, label, is_new=label not in found)
     return found
 
 
-def _package_and_deploy(folder: Path, label: str) -> str:
+def _is_whole(folder: Path, label: str) -> bool:
+    return (_bundle(folder, label) / "exemplars.json").exists()
+
+
+def _bundle(folder: Path, label: str) -> Path:
+    return folder / f"{MODELS[label][2]}-bundle"
+
+
+def _package_and_deploy(folder: Path, label: str, *, is_new: bool) -> str:
     deployment_id, model, target = MODELS[label]
-    bundle = folder / f"{target}-bundle"
+    bundle = _bundle(folder, label)
+    shutil.rmtree(bundle, ignore_errors=True)
     foretell(
         *("package", str(folder / model), "--data", str(folder / f"{target}.csv")),
         *("--target", target, "--name", label, "--out", str(bundle), "--json"),
     )
+    if not is_new:
+        foretell("replace-model", deployment_id, str(bundle), "--json")
+        return deployment_id
     deployment = foretell(
         *("deploy", str(bundle), "--label", label, "--owner", USER),
         *("--id", deployment_id, "--json"),
@@ -124,6 +140,9 @@ The examples are deployed. In another terminal:
 
 # CSV in, CSV out
 {_curl(binary, token, out_csv, f"@{rows}")}
+
+# Why: the three features that count most in each row
+{_curl(f"{binary}?maxExplanations=3", token, in_csv, f"@{rows}")}
 """
 
 
