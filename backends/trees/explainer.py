@@ -14,6 +14,7 @@ from backends.trees import image_file
 from backends.trees.bits import ROWS
 from backends.trees.ensemble import Ensemble
 from backends.trees.path_kernels import (
+    MOST_TABLED,
     contrast_rows,
     shap_each,
     shap_rows,
@@ -34,10 +35,10 @@ _FILE = "paths.int32"
 # rows are quicker one by one.
 _FEW_SHAP = 16
 _FEW_XEMP = 32
-# Rows in one call of a kernel, between which the time is looked at; and pairs of them
-# with reference rows, which take about a second.
+# Rows in one call of a kernel, between which the time is looked at; and contrasts of
+# rows with reference rows by leaves, which take about a second.
 _CALL = 8 * ROWS
-_PAIRS = 50_000
+_CONTRASTS = 500_000_000
 
 
 class Explainer:
@@ -113,7 +114,9 @@ class Explainer:
         points, weights = rules(self._longest)
         slot = self._slots(self.used)
         out = np.empty((len(matrix), self.sums, len(self.used)))
-        for rows in _calls(len(matrix), _CALL, deadline):
+        # Longer paths are gone through row by row.
+        step = _CALL if self._longest <= MOST_TABLED else ROWS
+        for rows in _calls(len(matrix), step, deadline):
             part = np.ascontiguousarray(matrix[rows])
             kernel = shap_each if len(part) <= _FEW_SHAP else shap_rows
             kernel(self.image, part, points, weights, slot, out[rows])
@@ -137,7 +140,9 @@ class Explainer:
         plus, minus = _contrast_weights(self._longest)
         reference = np.ascontiguousarray(reference)
         out = np.empty((len(matrix), self.sums, len(self.used)))
-        step = min(max(_PAIRS // max(len(reference), 1), 1), ROWS)
+        leaves = section(self.image, Section.PATH_FIRST).size - 1
+        step = _CONTRASTS // max(len(reference) * leaves, 1)
+        step = min(max(step, 1), ROWS)
         for rows in _calls(len(matrix), step, deadline):
             part = np.ascontiguousarray(matrix[rows])
             contrast_rows(

@@ -38,7 +38,7 @@ from backends.trees.quadrature import (
 from backends.trees.tables import Number, Section
 
 # Paths of more elements have too many answers to compute them all.
-_MOST_TABLED = 10
+MOST_TABLED = 10
 
 _ALL_ROWS = np.uint64(2**64 - 1)
 _NONE = np.uint64(0)
@@ -323,9 +323,9 @@ def shap_rows(
     total = np.empty((out.shape[1] * slots, ROWS))
     let = np.zeros((max(longest, 16), LANES), np.uint64)
     pattern = np.zeros(ROWS, np.uint16)
-    table = np.empty((max(_MOST_TABLED, LOW), 1 << _MOST_TABLED))
-    factors = np.empty((3, max(_MOST_TABLED, LOW)))
-    base, scale = np.empty(PATTERNS), np.empty(1 << (_MOST_TABLED - LOW))
+    table = np.empty((max(MOST_TABLED, LOW), 1 << MOST_TABLED))
+    factors = np.empty((3, max(MOST_TABLED, LOW)))
+    base, scale = np.empty(PATTERNS), np.empty(1 << (MOST_TABLED - LOW))
     o, place = np.empty(longest), np.empty(longest, np.int32)
     room = _room(longest)
     parts = np.zeros((longest, ABREAST))
@@ -343,7 +343,7 @@ def shap_rows(
                 z = _shares(image, leaf)
                 _place_path(image, leaf, slot, begin, place)
                 _let_path(image, leaf, right, let)
-                if z.size <= _MOST_TABLED:
+                if z.size <= MOST_TABLED:
                     _fill_table(
                         *(z, value[leaf], points, weights, factors, base, scale),
                         table,
