@@ -100,7 +100,7 @@ class TreesBackend(Backend):
             found = explaining.xemp(matrix, deadline)
         elif algorithm == "shap" or self.model.task == "regression":
             found = explaining.shap(matrix, deadline)
-        elif columns.offset is None:
+        elif self.model.link is None:
             answers = self.predict(columns)
             found = explaining.shap_probability(matrix, answers, deadline)
         else:

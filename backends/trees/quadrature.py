@@ -22,6 +22,8 @@ LOW = 5
 PATTERNS = 1 << LOW
 # Points that are gone through side by side.
 ABREAST = 8
+# Up to so many points, paths get the rule of just as many as they need.
+_EACH = 16
 
 _PATTERNS = ir.VectorType(DOUBLE, PATTERNS)
 _POINTS = ir.VectorType(DOUBLE, ABREAST)
@@ -34,17 +36,29 @@ _NEARLY_NOTHING = 1e-150
 def rules(longest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points in 0 … 1 and weights for paths of up to so many elements.
 
-    Returns float64 (rules, width) twice: of the rule with n points, which is exact for
-    paths of 2 * n elements, the row n - 1; width is whole ABREAST, filled up with
-    weight 0.
+    Returns float64 (rules, width) twice: in row n - 1 the rule with n points, which is
+    exact for paths of 2 * n elements, or beyond _EACH the one with whole ABREAST; width
+    is whole ABREAST, filled up with weight 0.
     """
     count = max((longest + 1) // 2, 1)
-    width = -(-count // ABREAST) * ABREAST
+    width = _whole(count)
     points, weights = np.full((count, width), 0.5), np.zeros((count, width))
     for number in range(1, count + 1):
-        x, w = np.polynomial.legendre.leggauss(number)
-        points[number - 1, :number], weights[number - 1, :number] = (x + 1) / 2, w / 2
+        chosen = number if number <= _EACH else _whole(number)
+        x, w = _rule(chosen)
+        points[number - 1, :chosen], weights[number - 1, :chosen] = (x + 1) / 2, w / 2
     return points, weights
+
+
+def _whole(count: int) -> int:
+    return -(-count // ABREAST) * ABREAST
+
+
+# A rule of several hundred points takes a good part of a second.
+@cache
+def _rule(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, w = np.polynomial.legendre.leggauss(points)
+    return x, w
 
 
 def _choice(code: Code, element: int, high: Any, low: Any) -> Any:
