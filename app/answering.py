@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,10 @@ from app.store.records import DeploymentSettings
 from backends.humility import Humbled, Rule, fitting
 
 Writer = JsonWriter | CsvWriter
+
+# Explanations that are found and written at once: 50 MB at their most. A chunk may have
+# a hundred times as many, where a row tells of many features and classes.
+_ITEMS = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,14 @@ class Answering:
                 adjusted=self.adjusted and self.served.model.exposure is not None,
             )
         )
-        return writer, partial(_rows, self.served, rules, writer)
+        return writer, partial(_rows, self.served, rules, writer, self._most_rows())
+
+    def _most_rows(self) -> int:
+        """How many rows are scored and written at once."""
+        if self.explained is None:
+            return sys.maxsize
+        told = self.explained.told
+        return max(1, _ITEMS // max(1, told.features * told.classes))
 
     def _rules(self) -> Rules:
         model, settings = self.served.model, self.settings
@@ -110,7 +122,13 @@ class Answering:
         return Rules(threshold, bounds, rules, explaining, self.count)
 
 
-def _rows(served: ServedModel, rules: Rules, writer: Writer, chunk: Chunk) -> bytes:
-    first_row = chunk.first_row
-    predictions = score(served.backend, chunk.columns, rules, first_row=first_row)
-    return writer.rows(predictions, chunk)
+def _rows(
+    served: ServedModel, rules: Rules, writer: Writer, most: int, chunk: Chunk
+) -> bytes:
+    written = []
+    for part in chunk.parts(most):
+        predictions = score(
+            served.backend, part.columns, rules, first_row=part.first_row
+        )
+        written.append(writer.rows(predictions, part))
+    return writer.separator.join(written)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from app.body import unwrap
@@ -37,6 +38,21 @@ class Chunk:
     columns: Columns
     passthrough: Mapping[str, Sequence[Any] | pa.Array]
     cells: Mapping[str, Sequence[Any] | pa.Array] = field(default_factory=dict)
+
+    def parts(self, most: int) -> Iterator[Chunk]:
+        """The same rows, so many at once at most."""
+        count = len(self.columns)
+        if count <= most:
+            yield self
+            return
+        for start in range(0, count, most):
+            rows = slice(start, min(start + most, count))
+            yield Chunk(
+                self.first_row + start,
+                self.columns.take(np.arange(rows.start, rows.stop)),
+                {name: values[rows] for name, values in self.passthrough.items()},
+                {name: values[rows] for name, values in self.cells.items()},
+            )
 
 
 def read_rows(
