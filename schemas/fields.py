@@ -40,7 +40,7 @@ class Int(fields.Field[int]):
 
 
 class IntOrAll(Int):
-    """A whole number, or the constant `all` as None."""
+    """A whole number, or the constant `all` as `ALL`."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
