@@ -28,7 +28,7 @@ from app.tokens import (
     sent_numbers,
 )
 from backends.explanations.strength import SYMBOLS
-from backends.features import MISSING_LEVELS
+from backends.features import missing_among
 from backends.model import Model
 
 Ints = NDArray[np.intp]
@@ -73,6 +73,7 @@ class ExplanationCells:
         self._is_multiclass = model.task == "multiclass"
         self._kinds = [feature.kind for feature in model.features]
         self._features = [feature.name for feature in model.features]
+        self._levels = [feature.categories for feature in model.features]
         self._is_number = np.array([kind == "numeric" for kind in self._kinds])
         self._labels = labels
         self._class_names = [csv_cell(str(label)) for label in model.labels]
@@ -185,11 +186,15 @@ class ExplanationCells:
     ) -> list[str | None]:
         """A feature's cells in some rows, as they were sent; codes: its matrix."""
         cells = plain(chunk.cells[self._features[feature]])
-        is_text = self._kinds[feature] == "text"
-        known = is_text | ~np.isnan(codes)
+        if self._kinds[feature] == "text":
+            return [_text(cells[row]) or None for row in rows.tolist()]
+        is_missing = missing_among(self._levels[feature] or ())
+        texts = [_text(cells[row]) for row in rows.tolist()]
+        # A level that training did not have counts as missing, and was sent all the
+        # same.
         return [
-            _sent_text(cells[row], is_text, is_known)
-            for row, is_known in zip(rows.tolist(), known.tolist(), strict=True)
+            None if text is None or (is_other and is_missing(text)) else text
+            for text, is_other in zip(texts, np.isnan(codes).tolist(), strict=True)
         ]
 
     def _base(
@@ -225,15 +230,11 @@ _CSV = _Spelling(sent_csv_numbers, csv_cell)
 _SYMBOLS = [symbol.encode() for symbol in SYMBOLS]
 
 
-def _sent_text(cell: Any, is_text: bool, is_known: bool) -> str | None:
-    """A cell as it was sent; None if it means a missing value."""
+def _text(cell: Any) -> str | None:
+    """A cell as it was sent."""
     if cell is None or cell != cell:
         return None
-    text = cell if isinstance(cell, str) else str(cell)
-    if is_text:
-        return text or None
-    # A level that training did not have counts as missing, and was sent all the same.
-    return text if is_known or text.strip() not in MISSING_LEVELS else None
+    return cell if isinstance(cell, str) else str(cell)
 
 
 def _symbols(

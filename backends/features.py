@@ -457,7 +457,7 @@ class _Levels:
     def __init__(self, categories: Sequence[Label]) -> None:
         # Levels that are numbers or booleans are found by value ("1", "1.0", 1, 1.0
         # and true are one level), others by their exact text.
-        self.numeric = all(isinstance(level, int | float) for level in categories)
+        self.numeric = _are_numbers(categories)
         self.codes: dict[Any, float] = {}
         for code, level in enumerate(categories):
             self.codes.setdefault(level if self.numeric else _text(level), float(code))
@@ -489,6 +489,21 @@ class _Levels:
         if number is None:
             return None
         return math.nan if number != number else self.codes.get(number)
+
+
+def missing_among(categories: Sequence[Label]) -> Callable[[str], bool]:
+    """Whether a text that is none of the levels is a missing value in their column.
+
+    Any other is a level that training did not have.
+    """
+    if not _are_numbers(categories):
+        return MISSING_LEVELS.__contains__
+    no_level = _Levels(())
+    return lambda text: no_level.cell(text) is not None
+
+
+def _are_numbers(categories: Sequence[Label]) -> bool:
+    return all(isinstance(level, int | float) for level in categories)
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
