@@ -164,8 +164,8 @@ def _next_above(feature: Longs, parent: Longs) -> Longs:
 def _expected(ensemble: Ensemble) -> Floats:
     """float64 (sums,): the mean over the training rows of what the trees add up to.
 
-    Empty if the ensemble does not know how many rows came to its leaves.
-    Source: LightGBM's Tree::ExpectedValue.
+    Empty if the ensemble does not know how many rows came to its leaves, or says that
+    none came to a tree. Source: LightGBM's Tree::ExpectedValue.
     """
     if ensemble.node_count is None or ensemble.leaf_count is None:
         return np.empty(0)
@@ -174,6 +174,8 @@ def _expected(ensemble: Ensemble) -> Floats:
     has_nodes = np.diff(ensemble.tree_node) > 0
     total = np.ones(ensemble.trees)
     total[has_nodes] = ensemble.node_count[ensemble.tree_node[:-1][has_nodes]]
+    if not (total > 0).all():
+        return np.empty(0)
     share = np.where(has_nodes[tree], ensemble.leaf_count, 1.0) / total[tree]
     mean = np.bincount(tree, share * ensemble.value, ensemble.trees)
     return np.asarray(np.bincount(ensemble.tree_sum, mean, ensemble.sums), float)

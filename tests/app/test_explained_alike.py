@@ -1,5 +1,8 @@
 """What proves explanations lets no wrong ones through, and no right ones fail."""
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import lightgbm
@@ -10,6 +13,9 @@ import pytest
 from app.compilation import build
 from app.config import Config
 from app.package import PackageOptions, package
+from backends import bundle
+from backends.explanations.materials import Materials
+from backends.trees.backend import TreesBackend
 from backends.trees.explainer import Explainer
 
 
@@ -58,3 +64,33 @@ def test_wrong_strengths_of_certain_predictions_are_found(
     reason, detail = build(str(certain), str(tmp_path))
     assert reason == "differs"
     assert "XEMP strengths" in detail
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        lambda line: line.replace("count", "other"),
+        lambda line: re.sub(r"\d", "0", line),
+    ],
+    ids=["not told", "told to be none"],
+)
+def test_unknown_rows_of_paths_keep_no_model_from_the_engine(
+    certain: Path, tmp_path: Path, counted: Callable[[str], str]
+) -> None:
+    folder, target = tmp_path / "bundle", tmp_path / "compiled"
+    shutil.copytree(certain, folder)
+    target.mkdir()
+    model = bundle.read(folder)
+    text = (folder / model.file).read_text()
+    # Of the same length: the file says where each tree begins.
+    counts = re.compile(r"^(?:leaf|internal)_count=.*\n", re.MULTILINE)
+    changed = counts.sub(lambda line: counted(line[0]), text)
+    assert changed != text
+    (folder / model.file).write_text(changed)
+    bundle.write(folder, model)
+    assert build(str(folder), str(target)) == ("", "")
+    trees, materials = TreesBackend(target, model), Materials(folder, model)
+    found = trees.explain(materials.reference, "shap", materials)
+    assert found.base is not None
+    total = found.base + np.sum(found.values, axis=2)
+    np.testing.assert_allclose(total, found.total, rtol=1e-9, atol=1e-9)
