@@ -173,6 +173,11 @@ def _explained(
 
     weights: float64 (n_rows, background). Returns float64 (n_rows, 1, features).
     """
+    started = time.monotonic()
+    with _drawing:
+        _library()
+    # Sending fewer rows would not load the library sooner.
+    deadline += time.monotonic() - started
     nobody = weights @ _known(score, background)
     everybody = weights.sum(axis=1) * score(columns)
     values = np.empty_like(columns.matrix)

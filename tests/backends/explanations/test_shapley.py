@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import combinations
 from math import factorial
 from pathlib import Path
@@ -373,6 +374,23 @@ def test_time_is_kept_while_the_model_is_asked(
     with pytest.raises(ExplanationTooSlow):
         squared.explain(columns, "shap", materials, started + 0.5)
     assert 0.5 <= time.monotonic() - started < 5
+
+
+def test_loading_the_library_takes_none_of_the_time(
+    squared: OnnxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materials = materials_of(numbers(100, seed=1), squared.model, tmp_path)
+    columns = Columns(numbers(1, seed=2))
+    squared.explain(columns, "shap", materials)
+    library = shapley._library
+
+    def slowly() -> Any:
+        time.sleep(1.5)
+        return library()
+
+    # As when a process first explains; what is loaded by then takes no time again.
+    monkeypatch.setattr(shapley, "_library", cache(slowly))
+    squared.explain(columns, "shap", materials, time.monotonic() + 1)
 
 
 def test_mixtures_without_a_number_are_no_explanation(
