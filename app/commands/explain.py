@@ -146,6 +146,11 @@ class Story:
         return items
 
     @property
+    def rules(self) -> list[str]:
+        """Names of the humility rules that triggered."""
+        return [rule["ruleName"] for rule in self.answer.get("humility", ())]
+
+    @property
     def sums(self) -> tuple[float, float] | None:
         """SHAP: what the strengths are added to, and what those not told come to."""
         metadata = self.answer.get("shapExplanationsMetadata")
@@ -212,6 +217,9 @@ def _print(story: Story) -> None:
     }
     if "predictionThreshold" in story.answer:
         facts["threshold"] = story.answer["predictionThreshold"]
+    if story.rules:
+        # One of them may be why the prediction is another than the values say.
+        facts["humility"] = ", ".join(story.rules)
     print_facts(facts | story.values)
     title = f"{story.algorithm.upper()}, {story.space}"
     if story.sums is None:

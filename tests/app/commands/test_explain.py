@@ -89,6 +89,18 @@ def test_xemp_table_names_classes_and_signs(run: Run, sale: str, data: Path) -> 
     assert "age      -  " in missing
 
 
+def test_humility_rules_that_triggered_are_named(
+    run: Run, sale: str, data: Path
+) -> None:
+    assert "humility" not in run("explain", sale, data, "--row", 300).stdout
+    region = ("--low-observation", "city", "--level", "Berlin")
+    run("humility", sale, "add", *region, "--override", "no", "--name", "Elsewhere")
+    run("humility", sale, "add", *region, "--name", "Not Berlin")
+    text = run("explain", sale, data, "--row", 300).stdout
+    assert re.search(r"^prediction +no$", text, re.M)
+    assert re.search(r"^humility +Elsewhere, Not Berlin$", text, re.M)
+
+
 def test_shap_of_a_probability_is_named_so(run: Run, sale: str, data: Path) -> None:
     run("update", sale, "--set", "shap_output=probability")
     text = run("explain", sale, data, "--row", 0, "--algorithm", "shap").stdout
