@@ -7,7 +7,9 @@ regression, of the training values for outlying inputs. Binary: the threshold ±
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,5 +132,8 @@ def _at(content: Any, *path: str | int) -> Any:
 
 def _number(value: Any, what: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        # JSON's whole numbers know no limit, and Python reads NaN into the bargain.
+        with suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value)
     raise BoundsUnknown(f"{STATISTICS} of the bundle does not tell {what}")

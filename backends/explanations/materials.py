@@ -16,6 +16,9 @@ from backends.explanations.exemplars import Exemplars, read
 from backends.features import Columns, DataError, Decoder
 from backends.model import Model
 
+# Reference rows times features: 256 MB. Few bytes of Parquet may hold any number.
+_MOST_CELLS = 2**25
+
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ class Materials:
             raise NotInitialized
         try:
             with self._reading, pq.ParquetFile(path) as file:
+                self._refuse_huge(file.metadata.num_rows)
                 # In one piece: `read_table` would bring pyarrow's scanner.
                 columns = Decoder(self._model.features).from_table(file.read())
         except (DataError, OSError, pa.ArrowInvalid) as error:
@@ -58,3 +62,8 @@ class Materials:
         if not len(columns):
             raise NotInitialized
         return columns
+
+    def _refuse_huge(self, rows: int) -> None:
+        cells = rows * len(self._model.features)
+        if cells > _MOST_CELLS:
+            raise DataError(f"they have {cells} cells, more than {_MOST_CELLS}")

@@ -555,3 +555,10 @@ def test_bundle_that_does_not_tell_is_an_error(tmp_path, content, text):
         (tmp_path / STATISTICS).write_text(content)
     with pytest.raises(BoundsUnknown, match=text):
         outlying_input("income", tmp_path)
+
+
+@pytest.mark.parametrize("mean", ["NaN", "-Infinity", "1" + 400 * "0"])
+def test_statistics_that_are_no_number_are_not_taken(tmp_path, mean):
+    (tmp_path / STATISTICS).write_text(f'{{"target": {{"mean": {mean}}}}}')
+    with pytest.raises(BoundsUnknown, match="does not tell the target's mean"):
+        target_value("mean", tmp_path)

@@ -85,3 +85,15 @@ def test_damaged_reference_rows_are_logged(
     with pytest.raises(NotInitialized):
         _ = Materials(tmp_path, MODEL).reference
     assert f"reference rows of {MODEL.id} are not read" in caplog.text
+
+
+def test_no_more_reference_rows_are_read_than_memory_is_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, x=[1.0] * 4, y=[2.0] * 4)
+    monkeypatch.setattr("backends.explanations.materials._MOST_CELLS", 7)
+    with pytest.raises(NotInitialized):
+        _ = Materials(tmp_path, MODEL).reference
+    assert "they have 8 cells, more than 7" in caplog.text
+    monkeypatch.setattr("backends.explanations.materials._MOST_CELLS", 8)
+    assert len(Materials(tmp_path, MODEL).reference) == 4
