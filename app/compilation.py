@@ -25,7 +25,7 @@ from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.validation import ways
 from backends import bundle, compiled, load, sandbox
-from backends.base import ModelFileRejected
+from backends.base import Backend, ModelFileRejected
 from backends.bundle import BundleRejected
 from backends.compiled import Reason, Verdict
 from backends.explanations.materials import Materials
@@ -127,31 +127,51 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
 
     folder: the bundle. target: an empty folder.
     Returns the reason why the engine cannot serve the model, empty if it can, and the
-    same in words; or that the arrays could not be written. Raises ModelFileRejected,
-    BundleRejected and other ValueErrors.
+    same in words, or why it cannot explain it; or that the arrays could not be written.
+    Raises ModelFileRejected, BundleRejected and other ValueErrors.
     """
     path = Path(folder)
     model = bundle.read(path)
     try:
         ensemble = read_ensemble(path, model)
-        engine, explainer = Engine(ensemble), Explainer(ensemble)
+        engine = Engine(ensemble)
     except NotCovered as error:
         return "not covered", f"the tree engine does not cover it: {error}"
+    library = load(path, model)
     try:
         engine.write(Path(target))
-        explainer.write(Path(target))
-    except OSError as error:
-        return _NOT_WRITTEN, f"the engine's arrays cannot be written: {error}"
-    # As a worker will: what is proved is what lies in the files.
-    trees, library = TreesBackend(Path(target), model), load(path, model)
-    try:
+        # As a worker will: what is proved is what lies in the files.
+        trees = TreesBackend(Path(target), model)
         for what, columns in _rows(path, model, ensemble):
             prove_equal(trees, library, columns, what)
         # Of the last, which are all of them.
-        prove_explained_alike(trees, library, columns, Materials(path, model))
+        return "", _explain(path, Path(target), ensemble, library, columns)
     except AnswersDiffer as error:
         return "differs", str(error)
-    return "", ""
+    except OSError as error:
+        return _NOT_WRITTEN, f"the engine's arrays cannot be written: {error}"
+
+
+def _explain(
+    path: Path, target: Path, ensemble: Ensemble, library: Backend, columns: Columns
+) -> str:
+    """Write the arrays for explanations as well, if they tell the truth.
+
+    Returns why there are none, and what explains the model then. Raises OSError.
+    """
+    model, materials = library.model, Materials(path, library.model)
+    try:
+        Explainer(ensemble).write(target)
+        trees = TreesBackend(target, model)
+        prove_explained_alike(trees, library, columns, materials)
+    except (NotCovered, AnswersDiffer) as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "the engine's arrays for it would take too much memory"
+    else:
+        return ""
+    Explainer.remove(target)
+    return f"it is not explained by the tree engine: {reason}"
 
 
 def read_ensemble(folder: Path, model: Model) -> Ensemble:

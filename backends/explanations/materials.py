@@ -23,10 +23,13 @@ log = logging.getLogger(__name__)
 
 
 class Materials:
-    """The exemplars and reference rows of one bundle. Safe to use from many threads."""
+    """The exemplars and reference rows of one bundle. Safe to use from many threads.
+
+    folder: the bundle's.
+    """
 
     def __init__(self, folder: Path, model: Model) -> None:
-        self._folder = folder
+        self.folder = folder
         self._model = model
         self._reading = threading.Lock()
 
@@ -35,7 +38,7 @@ class Materials:
         """What XEMP puts in a feature's place. Raises NotInitialized."""
         try:
             with self._reading:
-                found = read(self._folder, self._model.features)
+                found = read(self.folder, self._model.features)
         except (BundleRejected, OSError) as error:
             # Deployment has read the file: it was damaged since.
             log.error("model %s cannot be explained: %s", self._model.id, error)
@@ -47,7 +50,7 @@ class Materials:
     @cached_property
     def reference(self) -> Columns:
         """Rows of the training data. Raises NotInitialized if there are none."""
-        path = self._folder / REFERENCE
+        path = self.folder / REFERENCE
         if not path.exists():
             raise NotInitialized
         try:

@@ -43,7 +43,9 @@ class TreesBackend(Backend):
         self._folder = folder
         self._engine = Engine.open(folder)
         self.nbytes = self._engine.nbytes
+        self._has_paths = Explainer.is_in(folder)
         self._explaining: Explaining | None = None
+        self._own_library: Backend | None = None
         widths = {"regression": (1,), "binary": (1, 2)}
         fitting = widths.get(model.task, (len(model.labels),))
         if self._engine.features != len(model.features) or (
@@ -92,8 +94,14 @@ class TreesBackend(Backend):
         """Tell what each feature adds to the predictions of rows; see Backend.
 
         Where it follows from what the features add to the sums of the trees, the
-        engine tells; else the model is asked like any other.
+        engine tells; else the model is asked like any other. Of a model that has no
+        tables for it, its library tells what adds up to the raw score.
         """
+        if not self._has_paths:
+            if algorithm == "shap" and not self._is_graph:
+                library = self._library(materials)
+                return library.explain(columns, algorithm, materials, deadline)
+            return super().explain(columns, algorithm, materials, deadline)
         explaining = self._ready_to_explain(materials)
         matrix = columns.matrix
         if algorithm == "xemp":
@@ -126,6 +134,15 @@ class TreesBackend(Backend):
                 self.model, self._engine, explainer, materials
             )
         return self._explaining
+
+    def _library(self, materials: Materials) -> Backend:
+        # It is much memory for a worker, and wanted for few models.
+        if self._own_library is None:
+            from backends import backend_class
+
+            wanted = backend_class(self.model.format)
+            self._own_library = wanted(materials.folder, self.model)
+        return self._own_library
 
     def _open_explainer(self) -> Explainer:
         """Raises ValueError if its tables are damaged or another model's."""

@@ -64,6 +64,16 @@ class Explainer:
         explainer._use(tables)
         return explainer
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether there are tables to open."""
+        return (folder / _FILE).exists()
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Take away what `write` wrote, or began to."""
+        (folder / _FILE).unlink(missing_ok=True)
+
     def write(self, folder: Path) -> None:
         """Write the tables for `open`, down to the disk."""
         image_file.write(self.image, folder / _FILE)

@@ -16,12 +16,15 @@ from app.config import Config
 from app.package import PackageOptions, package
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from backends import bundle, compiled, sandbox
+from backends import bundle, compiled, load, sandbox
 from backends.compiled import TREES
+from backends.explanations.materials import Materials
+from backends.features import Columns
 from backends.model import Model
 from backends.trees import fingerprint
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
+from backends.trees.explainer import Explainer
 
 
 def make(folder: Path, **parameters: Any) -> Path:
@@ -142,6 +145,37 @@ def test_difference_in_odd_values_alone_is_found(
     monkeypatch.setattr(TreesBackend, "raw_scores", wrong)
     verdict = deploy(plain, kept, config)
     assert verdict.reason == "differs" and "row" in verdict.detail
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("trouble", ["other values", "too much memory"])
+def test_model_that_is_not_explained_alike_is_explained_by_its_library(
+    plain: Path, kept: CompiledModels, config: Config, monkeypatch, trouble: str
+) -> None:
+    def wrong(explainer: Explainer, matrix: Any, deadline: float) -> Any:
+        return np.full((len(matrix), 1, len(explainer.used)), 0.1)
+
+    def fail(tables: Explainer, ensemble: Any) -> None:
+        raise MemoryError
+
+    if trouble == "other values":
+        monkeypatch.setattr(Explainer, "shap", wrong)
+    else:
+        monkeypatch.setattr(Explainer, "__init__", fail)
+    verdict = deploy(plain, kept, config)
+    assert (verdict.engine, verdict.reason) == (TREES, "")
+    assert "is not explained by the tree engine" in verdict.detail
+    model = bundle.read(plain)
+    folder = kept.path(model.id)
+    assert compiled.examine(folder, "lightgbm") == verdict
+    assert not Explainer.is_in(folder)
+    columns = Columns(np.array([[1.0, 0.5, 2.0], [np.nan, 0.1, 0.0]]))
+    materials = Materials(plain, model)
+    trees, library = TreesBackend(folder, model), load(plain, model)
+    for algorithm in ("shap", "xemp"):
+        found = trees.explain(columns, algorithm, materials)
+        expected = library.explain(columns, algorithm, materials)
+        np.testing.assert_allclose(found.values, expected.values, atol=1e-12)
 
 
 def test_model_beyond_the_caps_stays_with_the_library(
