@@ -102,8 +102,7 @@ class Answering:
         """How many rows are scored and written at once."""
         if self.explained is None:
             return sys.maxsize
-        told = self.explained.told
-        return max(1, _ITEMS // max(1, told.features * told.classes))
+        return max(1, _ITEMS // max(1, self.explained.told.items))
 
     def _rules(self) -> Rules:
         model, settings = self.served.model, self.settings

@@ -59,6 +59,9 @@ class Config:
     explanation_seconds: float = _setting(
         60.0, "time that the explanations of a request may take", "s"
     )
+    max_explanations: int = _setting(
+        5_000_000, "most explanations in an answer: rows × features × classes told"
+    )
     max_in_flight: int = _setting(
         64, "requests being answered at once, all workers; beyond it 503"
     )

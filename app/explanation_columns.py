@@ -60,6 +60,11 @@ class Told:
     is_shap: bool = False
     key: str = "predictionExplanations"
 
+    @property
+    def items(self) -> int:
+        """How many explanations a row has."""
+        return self.features * self.classes
+
 
 class ExplanationCells:
     """Writes the explanations of chunks of rows."""
@@ -145,7 +150,7 @@ class ExplanationCells:
             self._values(_CSV, chunk, self._row_of_item(rows), features),
             symbols,
         ]
-        step = self._told.classes * self._told.features
+        step = self._told.items
         for number in range(self._told.classes):
             if self._is_multiclass:
                 classes = explanations.classes[rows, number]
@@ -160,7 +165,7 @@ class ExplanationCells:
             yield csv_numbers(_remaining(explanations), self._decimals)
 
     def _row_of_item(self, rows: Ints) -> Ints:
-        return rows.repeat(self._told.classes * self._told.features)
+        return rows.repeat(self._told.items)
 
     def _values(
         self, spelling: _Spelling, chunk: Chunk, rows: Ints, features: Ints
@@ -207,7 +212,7 @@ class ExplanationCells:
     def _lists(
         self, rows: Ints, items: list[bytes], explanations: Explanations
     ) -> Tokens:
-        step = self._told.classes * self._told.features
+        step = self._told.items
         if step == 0:
             return [b"[]"] * len(explanations.explained)
         lists = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from app.bulk import in_turn
 from app.decode import Chunk
 from app.encode import CsvWriter, JsonWriter
 from app.errors import (
+    BodyTooLarge,
     BodyUnreadable,
     DeadlineExceeded,
     DeploymentIsExternal,
@@ -124,7 +126,8 @@ def predict(
             writer, work = answering.begin(kind, first)
             each = services.bulk.map if is_bulk else in_turn
             parts = [writer.head]
-            for rows in each(work, _counted(first, chunks, record), deadline):
+            most = _most_rows(services, explained)
+            for rows in each(work, _counted(first, chunks, record, most), deadline):
                 parts += [writer.separator, rows] if len(parts) > 1 else [rows]
             parts.append(writer.foot)
             record.stage("score")
@@ -273,11 +276,24 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
             services.slow_clients.done(connection)
 
 
+def _most_rows(services: Services, explained: Explained | None) -> int:
+    """Rows that an answer has room for. It is held in memory until it is sent."""
+    if explained is None:
+        return sys.maxsize
+    return services.config.max_explanations // max(1, explained.told.items)
+
+
 def _counted(
-    first: Chunk, others: Iterator[Chunk], record: RequestRecord
+    first: Chunk, others: Iterator[Chunk], record: RequestRecord, most: int
 ) -> Iterator[Chunk]:
+    """The chunks, while the record is told of their rows. Raises BodyTooLarge."""
     for chunk in chain([first], others):
         record.rows = chunk.first_row + len(chunk.columns)
+        if record.rows > most:
+            raise BodyTooLarge(
+                f"The answer has room for the explanations of {most} rows: send fewer"
+                " rows at once, or ask for fewer explanations"
+            )
         yield chunk
 
 

@@ -664,6 +664,16 @@ def test_rows_and_columns_over_the_limit(serve):
     assert refusal(answer, 413) == "The body has more than 6 columns"
 
 
+def test_explanations_over_the_limit(serve):
+    predict = serve(max_explanations=6)
+    assert predict("churn", CSV, query="maxExplanations=3").status_code == 200
+    answer = predict("churn", CSV + b",1,,,3,False\n", query="maxExplanations=3")
+    assert refusal(answer, 413) == (
+        "The answer has room for the explanations of 2 rows: send fewer rows at once,"
+        " or ask for fewer explanations"
+    )
+
+
 def test_server_without_a_free_place(serve):
     predict = serve(max_in_flight=1, workers=1)
     with predict.services.admission:

@@ -102,6 +102,7 @@ def test_every_limit_has_its_default():
         ("request_seconds", "600"),
         ("max_in_flight", "64"),
         ("explanation_seconds", "60"),
+        ("max_explanations", "5,000,000"),
     ):
         assert f"`{environment_name(name)}`, {shown}" in PAGE
         assert float(shown.replace(",", "")) == getattr(Config(), name)
