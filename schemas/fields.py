@@ -39,17 +39,20 @@ class Int(fields.Field[int]):
         return number
 
 
+# What `all` is read as: no number of things.
+ALL = -1
+
+
 class IntOrAll(Int):
-    """A whole number, or the constant `all` as `ALL`."""
+    """A whole number from 0, or the constant `all` as `ALL`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(low=0, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> int:
         return ALL if value == "all" else super()._deserialize(value, attr, data)
-
-
-# Larger than any number of features.
-ALL = 2**31
 
 
 class Float(fields.Field[float]):
@@ -95,7 +98,7 @@ class Exactly(fields.Field[str]):
 
 
 class Variant(fields.Field[str]):
-    """One of several words."""
+    """One of several lower-case words, given in any case."""
 
     def __init__(self, *words: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -104,9 +107,10 @@ class Variant(fields.Field[str]):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> str:
-        if value not in self.words:
+        word = str(value).lower()
+        if word not in self.words:
             raise ValidationError(errors.NO_VARIANT)
-        return str(value)
+        return word
 
 
 class Names(fields.Field[tuple[str, ...]]):

@@ -94,7 +94,7 @@ def _most(least: int) -> Callable[[str | int], int]:
 
         if text == "all":
             return ALL
-        if not re.fullmatch(r"[0-9]{1,9}", str(text)) or int(text) < least:
+        if not re.fullmatch(r"[0-9]{1,18}", str(text)) or int(text) < least:
             raise click.BadParameter(
                 f"{text!r} is neither a number from {least} on nor all."
             )
@@ -124,7 +124,7 @@ def algorithm_option(
     return click.option(
         name,
         "algorithm",
-        type=click.Choice(["xemp", "shap"]),
+        type=click.Choice(["xemp", "shap"], case_sensitive=False),
         default=default,
         show_default=default is not None,
         help="What explains: against usual values (xemp), or in sums (shap).",

@@ -29,7 +29,7 @@ def test_xemp_tells_nothing_unless_asked(ask, most):
     assert ask("churn", said(most=most, low=0.1)) is None
 
 
-@pytest.mark.parametrize(("most", "features"), [(1, 1), (6, 6), (50, 6), (ALL, 6)])
+@pytest.mark.parametrize(("most", "features"), [(1, 1), (6, 6), (50, 6), (2**31, 6)])
 def test_xemp_tells_as_much_as_there_is(ask, most, features):
     found = ask("churn", said(most=most))
     assert found.told.features == features
@@ -37,7 +37,7 @@ def test_xemp_tells_as_much_as_there_is(ask, most, features):
     assert found.explaining.most <= 50
 
 
-@pytest.mark.parametrize("most", [None, 0, 100, 10**9, ALL])
+@pytest.mark.parametrize("most", [None, 0, 100, 2**31, ALL])
 def test_shap_tells_all_features_for_zero(ask, most):
     found = ask("churn", said(most=most, algorithm="shap", low=0.1, high=0.2))
     assert (found.told.features, found.told.is_shap) == (6, True)

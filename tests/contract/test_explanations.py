@@ -247,6 +247,7 @@ def test_thresholds_do_not_matter_to_shap(explain):
         ("maxExplanations=1&maxCodes=4", 1),
         ("maxExplanations=50", 6),
         ("maxExplanations=1000000", 6),
+        ("maxExplanations=2147483648", 6),
         ("maxExplanations=2&explanationAlgorithm=xemp", 2),
         ("maxExplanations=2&excludeAdjustedPredictions=true", 2),
         ("maxExplanations=2&maxNgramExplanations=all", 2),
@@ -254,6 +255,8 @@ def test_thresholds_do_not_matter_to_shap(explain):
         (f"{SHAP}&maxExplanations=all", 6),
         (f"{SHAP}&maxExplanations=1000000", 6),
         (SHAP, 6),
+        ("explanationAlgorithm=SHAP", 6),
+        ("maxExplanations=2&explanationAlgorithm=Xemp", 2),
     ],
 )
 def test_number_of_explanations(explain, query, count):

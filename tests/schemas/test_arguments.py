@@ -192,6 +192,21 @@ def test_all_explanations_are_for_shap():
     assert read_arguments(given).explanations.most == ALL
 
 
+@pytest.mark.parametrize("number", [2**31, 2**31 - 1, 10**30])
+def test_no_number_is_all(number):
+    assert explanations(maxExplanations=str(number)).most == number
+    found = explanations(maxNgramExplanations=str(number), maxExplanations="1")
+    assert found.most_ngrams == number
+    for word in ("all", "-1"):
+        with pytest.raises(InvalidArgument):
+            explanations(maxExplanations=word)
+
+
+@pytest.mark.parametrize("word", ["shap", "SHAP", "Shap"])
+def test_algorithm_is_named_in_any_case(word):
+    assert explanations(explanationAlgorithm=word).algorithm == "shap"
+
+
 def test_zero_explanations_are_told_from_none_said():
     assert explanations(maxExplanations="0").most == 0
     assert explanations(explanationAlgorithm="shap").most is None

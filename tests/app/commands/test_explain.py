@@ -145,6 +145,8 @@ def test_what_cannot_be_explained_or_drawn_is_named(
     run(*explain, 0, "--max-explanations", 0, code=2)
     run(*explain, 0, "--max-explanations", "all", code=2)
     run(*explain, 0, "--algorithm", "shap", "--max-explanations", "all")
+    run(*explain, 0, "--algorithm", "SHAP", "--max-explanations", 2**31)
+    run(*explain, 0, "--algorithm", "Xemp", "--max-explanations", 2**31)
     for picture in ("a.pdf", "a", "none/a.png"):
         run(*explain, 0, "--plot", tmp_path / picture, code=2)
     (tmp_path / "folder.png").mkdir()
