@@ -77,11 +77,17 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _sentence(error: Exception) -> str:
+    from backends.humility import HumilityError
+
     if isinstance(error, OSError) and error.strerror is not None:
         name = "" if error.filename is None else f"{error.filename}: "
         return f"{name}{error.strerror}"
     # Drivers say some things in several lines.
-    return " ".join(str(error).split()) or type(error).__name__
+    sentence = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, HumilityError):
+        # Clients are told its text alone; who owns the deployment may change it.
+        sentence += f" (humility rule {error.rule.name!r}, {error.rule.id})"
+    return sentence
 
 
 @click.group(

@@ -43,9 +43,10 @@ class OutlyingInput:
 
 @dataclass(frozen=True, slots=True)
 class LowObservation:
-    """A level of a categorical feature that is not listed.
+    """A level of a categorical feature, or a text, that is not listed.
 
-    A level that the model does not know is on no list, and neither is a missing value.
+    A level that the model does not know is on no list, and neither is a missing value;
+    a missing text is the empty one.
     """
 
     feature: str
@@ -97,11 +98,13 @@ class Humbled:
 class HumilityError(Exception):
     """A rule with ThrowError triggered; the message is the rule's.
 
+    rule: which one, for those who own the deployment.
     humbled: what all rules found, for those who count.
     """
 
-    def __init__(self, message: str, humbled: Humbled) -> None:
+    def __init__(self, message: str, rule: Rule, humbled: Humbled) -> None:
         super().__init__(message)
+        self.rule = rule
         self.humbled = humbled
 
 
@@ -129,7 +132,7 @@ def judge(
     humbled = Humbled(triggered, overriding)
     for rule, found in zip(rules, triggered, strict=True):
         if isinstance(rule.action, ThrowError) and found.any():
-            raise HumilityError(rule.action.message, humbled)
+            raise HumilityError(rule.action.message, rule, humbled)
     return humbled
 
 
@@ -161,12 +164,15 @@ def _misfit_of_trigger(
         if model.task == "multiclass":
             return "predictions of a multiclass model are not held against bounds"
         return None
-    kind = "numeric" if isinstance(trigger, OutlyingInput) else "categorical"
+    kinds = ("numeric",)
+    if isinstance(trigger, LowObservation):
+        kinds = ("categorical", "text")
     feature = _feature(model, trigger.feature)
     if feature is None:
         return f"the model has no feature {trigger.feature!r}"
-    if feature.kind != kind:
-        return f"the feature {trigger.feature!r} is {feature.kind}, not {kind}"
+    if feature.kind not in kinds:
+        wanted = " or ".join(kinds)
+        return f"the feature {trigger.feature!r} is {feature.kind}, not {wanted}"
     return None
 
 
@@ -195,6 +201,8 @@ def _find(
     column = columns.matrix[:, position]
     if isinstance(trigger, OutlyingInput):
         return _is_outside(column, trigger.lower, trigger.upper)
+    if model.features[position].kind == "text":
+        return _is_other_text(columns.texts[position], trigger.levels)
     return _is_not_listed(column, model.features[position], trigger.levels)
 
 
@@ -212,6 +220,11 @@ def _is_not_listed(
     table = np.array([*is_other, True])
     positions = np.where(np.isnan(codes), len(is_other), codes).astype(np.intp)
     return np.asarray(table[positions])
+
+
+def _is_other_text(texts: NDArray[np.object_], listed: tuple[Label, ...]) -> Bools:
+    is_listed = map(frozenset(listed).__contains__, texts.tolist())
+    return ~np.fromiter(is_listed, np.bool_, len(texts))
 
 
 def _feature(model: Model, name: str) -> Feature | None:

@@ -59,10 +59,19 @@ def _mistake(trigger: Trigger, model: Model) -> str | None:
 
 def _unknown_level(trigger: LowObservation, model: Model) -> str | None:
     feature = next(each for each in model.features if each.name == trigger.feature)
+    if feature.kind == "text":
+        return _no_text(trigger)
     known = frozenset(feature.categories or ())
     for level in trigger.levels:
         if level not in known:
             return f"{level!r} is not a level of {trigger.feature!r} that the model has"
+    return None
+
+
+def _no_text(trigger: LowObservation) -> str | None:
+    for level in trigger.levels:
+        if not isinstance(level, str):
+            return f"{level!r} is no text, as {trigger.feature!r} is"
     return None
 
 

@@ -62,10 +62,12 @@ def humility(context: click.Context, deployment_id: str) -> None:
 @click.option("--uncertain", is_flag=True, help="Trigger: an uncertain prediction.")
 @click.option("--outlying", metavar="FEATURE", help="Trigger: an outlying number.")
 @click.option(
-    "--low-observation", metavar="FEATURE", help="Trigger: a level that is not listed."
+    "--low-observation",
+    metavar="FEATURE",
+    help="Trigger: a level, or a text, that is not listed.",
 )
 @click.option(
-    "--level", "levels", multiple=True, help="A listed level; may be repeated."
+    "--level", "levels", multiple=True, help="A listed level or text; may be repeated."
 )
 @click.option("--lower", type=float, help="Lower bound.  [from the bundle]")
 @click.option("--upper", type=float, help="Upper bound.  [from the bundle]")

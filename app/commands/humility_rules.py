@@ -111,12 +111,13 @@ def make_outlying(
 def make_low_observation(
     feature: str, levels: Sequence[str], model: Model
 ) -> LowObservation:
-    """With levels as the model has them."""
+    """With levels as the model has them, each once."""
     from backends.humility import LowObservation
 
     found = [each.categories for each in model.features if each.name == feature]
     known = (found[0] if found else None) or ()
-    return LowObservation(feature, tuple(_label(known, each) for each in levels))
+    labels = dict.fromkeys(_label(known, each) for each in levels)
+    return LowObservation(feature, tuple(labels))
 
 
 def make_action(

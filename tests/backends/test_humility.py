@@ -121,6 +121,18 @@ def test_low_observation_is_what_is_not_listed():
     assert triggered(trigger, SALE, [0] * len(cells), city=cells) == expected
 
 
+def test_text_that_is_not_listed_triggers():
+    trigger = LowObservation("note", ("fine", "5", " fine"))
+    cells = ["fine", "Fine", " fine", "", None, 5, "5.0", "fine, too"]
+    expected = [False, True, False, True, True, False, True, True]
+    assert triggered(trigger, PRICE, [0] * len(cells), note=cells) == expected
+    empty = LowObservation("note", ("",))
+    assert triggered(empty, SALE, [0] * 3, note=["", None, "x"]) == [
+        *(False,) * 2,
+        True,
+    ]
+
+
 def test_levels_may_be_numbers():
     trigger = LowObservation("rooms", (3, 1))
     assert triggered(trigger, PRICE, [0] * 4, rooms=[1, "2", "3.0", 4]) == [
@@ -153,6 +165,7 @@ def test_error_wins_over_values():
         judge(both, PRICE, rows(income=[1, 1]), np.array([[70.0], [50.0]]))
     assert raised.value.humbled.triggered.tolist() == [[True, False], [True, False]]
     assert raised.value.humbled.overriding.tolist() == [0, -1]
+    assert raised.value.rule is both[1]
 
 
 def test_first_error_is_told():
@@ -201,7 +214,7 @@ MADE = st.builds(
         # Rules that do not fit: they are held against nothing.
         st.just(OutlyingInput("gone", 1, 2)),
         st.just(OutlyingInput("city", 1, 2)),
-        st.just(LowObservation("note", ("x",))),
+        st.just(LowObservation("income", ("x",))),
     ),
     st.sampled_from(
         [
@@ -405,7 +418,8 @@ UNCERTAIN = UncertainPrediction(0.4, 0.6)
         (PRICE, OutlyingInput("city", 0, 1), None, "'city' is categorical, not num"),
         (PRICE, OutlyingInput("note", 0, 1), None, "'note' is text, not numeric"),
         (PRICE, LowObservation("income", ("1",)), None, "is numeric, not categorical"),
-        (PRICE, LowObservation("note", ("1",)), None, "is text, not categorical"),
+        (PRICE, LowObservation("income", ("1",)), None, "not categorical or text"),
+        (PRICE, LowObservation("note", ("1", 1)), None, "1 is no text, as 'note' is"),
         (PRICE, LowObservation("gone", ("1",)), None, "no feature 'gone'"),
         (PRICE, LowObservation("city", ("Rome",)), None, "'Rome' is not a level of"),
         (PRICE, LowObservation("rooms", ("1",)), None, "'1' is not a level of"),
@@ -443,6 +457,7 @@ def test_right_rules_are_taken():
         PRICE,
     )
     check(rules((LowObservation("city", CITIES), Override("L"))), SIZE)
+    check(rules((LowObservation("note", ("anything", " ")), Override("L"))), SIZE)
     check(rules((UNCERTAIN, Override(1))), CODES)
 
 

@@ -166,6 +166,14 @@ def test_rule_that_is_wrong_is_refused(
     assert run_json("humility", sale, "list") == []
 
 
+def test_level_given_twice_is_kept_once(run: Run, run_json: RunJson, sale: str) -> None:
+    levels = ("--level", "Berlin", "--level", "Łódź", "--level", "Berlin")
+    added = run("humility", sale, "add", "--low-observation", "city", *levels)
+    assert "is none of 'Berlin', 'Łódź'; no operation" in added.stderr
+    [kept] = run_json("humility", sale, "list")
+    assert kept["trigger"]["levels"] == ["Berlin", "Łódź"]
+
+
 def test_same_rule_is_added_once(run: Run, sale: str) -> None:
     run(*UNCERTAIN)
     refused = run(*UNCERTAIN, "--name", "again", code=1)

@@ -41,6 +41,22 @@ def test_score_takes_the_deployments_settings(
     assert rows[0]["predictionValues"][0]["label"] == "yes"
 
 
+def test_humility_rule_that_refuses_is_named(
+    run: Run, run_json: RunJson, models: Path, sale: str, tmp_path: Path
+) -> None:
+    region = ("--low-observation", "city", "--level", "Berlin")
+    add = ("humility", sale, "add", *region, "--name", "Not Berlin", "--error", "Stop!")
+    rule = run_json(*add)["id"]
+    out = tmp_path / "out.csv"
+    for arguments in (
+        ("score", sale, models / "data.csv", "--out", out),
+        ("explain", sale, models / "data.csv", "--row", 1),
+    ):
+        said = run(*arguments, code=1).stderr
+        assert said == f"Error: Stop! (humility rule 'Not Berlin', {rule})\n"
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
