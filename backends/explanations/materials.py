@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 class Materials:
     """The exemplars and reference rows of one bundle. Safe to use from many threads.
 
+    What is damaged is logged when it is first asked for, and not read again.
+
     folder: the bundle's.
     """
 
@@ -36,13 +38,8 @@ class Materials:
     @cached_property
     def exemplars(self) -> Exemplars:
         """What XEMP puts in a feature's place. Raises NotInitialized."""
-        try:
-            with self._reading:
-                found = read(self.folder, self._model.features)
-        except (BundleRejected, OSError) as error:
-            # Deployment has read the file: it was damaged since.
-            log.error("model %s cannot be explained: %s", self._model.id, error)
-            raise NotInitialized from error
+        with self._reading:
+            found = self._exemplars
         if found is None:
             raise NotInitialized
         return found
@@ -50,21 +47,36 @@ class Materials:
     @cached_property
     def reference(self) -> Columns:
         """Rows of the training data. Raises NotInitialized if there are none."""
+        with self._reading:
+            found = self._reference
+        if found is None:
+            raise NotInitialized
+        return found
+
+    @cached_property
+    def _exemplars(self) -> Exemplars | None:
+        try:
+            return read(self.folder, self._model.features)
+        except (BundleRejected, OSError) as error:
+            # Deployment has read the file: it was damaged since.
+            log.error("model %s cannot be explained: %s", self._model.id, error)
+            return None
+
+    @cached_property
+    def _reference(self) -> Columns | None:
         path = self.folder / REFERENCE
         if not path.exists():
-            raise NotInitialized
+            return None
         try:
-            with self._reading, pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path) as file:
                 self._refuse_huge(file.metadata.num_rows)
                 # In one piece: `read_table` would bring pyarrow's scanner.
                 columns = Decoder(self._model.features).from_table(file.read())
         except (DataError, OSError, pa.ArrowInvalid) as error:
             # Damaged since, or rows that the model is never asked.
             log.error("reference rows of %s are not read: %s", self._model.id, error)
-            raise NotInitialized from error
-        if not len(columns):
-            raise NotInitialized
-        return columns
+            return None
+        return columns if len(columns) else None
 
     def _refuse_huge(self, rows: int) -> None:
         cells = rows * len(self._model.features)

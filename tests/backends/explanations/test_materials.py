@@ -41,14 +41,17 @@ def test_bundle_without_exemplars_is_not_initialized(tmp_path: Path) -> None:
         _ = materials.exemplars
 
 
-def test_damaged_exemplars_are_logged(
+def test_damaged_exemplars_are_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path, "z")
-    with pytest.raises(NotInitialized):
-        _ = Materials(tmp_path, MODEL).exemplars
+    materials = Materials(tmp_path, MODEL)
+    for _ in range(3):
+        with pytest.raises(NotInitialized):
+            _ = materials.exemplars
     assert "takes no feature 'z'" in caplog.text
     assert MODEL.id in caplog.text
+    assert len(caplog.records) == 1
 
 
 def keep(folder: Path, **columns: list[object]) -> None:
@@ -73,7 +76,7 @@ def test_bundle_without_reference_rows_is_not_initialized(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", ["cut", "another table", "a text for a number"])
-def test_damaged_reference_rows_are_logged(
+def test_damaged_reference_rows_are_logged_once(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep(tmp_path, x=["much" if "text" in damage else "1"], y=[2.0])
@@ -82,9 +85,12 @@ def test_damaged_reference_rows_are_logged(
     if damage == "cut":
         whole = (tmp_path / REFERENCE).read_bytes()
         (tmp_path / REFERENCE).write_bytes(whole[:-20])
-    with pytest.raises(NotInitialized):
-        _ = Materials(tmp_path, MODEL).reference
+    materials = Materials(tmp_path, MODEL)
+    for _ in range(3):
+        with pytest.raises(NotInitialized):
+            _ = materials.reference
     assert f"reference rows of {MODEL.id} are not read" in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_no_more_reference_rows_are_read_than_memory_is_for(
