@@ -12,19 +12,13 @@ from numpy.typing import NDArray
 from backends.explanations.base import ExplanationTooSlow
 from backends.trees import image_file
 from backends.trees.bits import ROWS
+from backends.trees.contrast_kernels import contrast_rows
 from backends.trees.ensemble import Ensemble
-from backends.trees.path_kernels import (
-    MOST_TABLED,
-    contrast_rows,
-    shap_each,
-    shap_rows,
-    weigh_exemplars,
-    xemp_each,
-    xemp_rows,
-)
 from backends.trees.paths import build_paths
 from backends.trees.quadrature import rules
+from backends.trees.shap_kernels import MOST_TABLED, shap_each, shap_rows
 from backends.trees.tables import Number, Section, image, section
+from backends.trees.xemp_kernels import weigh_exemplars, xemp_each, xemp_rows
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.intp]

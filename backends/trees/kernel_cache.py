@@ -14,8 +14,9 @@ from typing import Any
 
 # What the compiled code is made from: numba itself looks at one file only.
 _SOURCES = (
-    *("asking.py", "bits.py", "ensemble.py", "kernels.py"),
-    *("path_kernels.py", "quadrature.py", "tables.py", "transforms.py"),
+    *("asking.py", "bits.py", "contrast_kernels.py", "ensemble.py", "kernels.py"),
+    *("path_sets.py", "quadrature.py", "shap_kernels.py", "tables.py"),
+    *("transforms.py", "xemp_kernels.py"),
 )
 
 _DIGEST = "digest"
@@ -45,9 +46,10 @@ def prepare(folder: str | Path) -> None:
 def _kernels() -> tuple[tuple[Any, Any], ...]:
     """Each kernel with its signature."""
     # numba takes 0.3 s to import: not before it is needed.
-    from backends.trees import kernels, path_kernels
+    from backends.trees import contrast_kernels, kernels, shap_kernels, xemp_kernels
 
-    return (*kernels.KERNELS, *path_kernels.KERNELS)
+    modules = (kernels, xemp_kernels, shap_kernels, contrast_kernels)
+    return tuple(kernel for module in modules for kernel in module.KERNELS)
 
 
 def _load(kept: Path) -> bool:

@@ -14,7 +14,13 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from backends.base import ModelFileRejected
-from backends.trees import from_lightgbm, kernels, path_kernels
+from backends.trees import (
+    contrast_kernels,
+    from_lightgbm,
+    kernels,
+    shap_kernels,
+    xemp_kernels,
+)
 from backends.trees.engine import Engine
 from backends.trees.ensemble import NotCovered
 from backends.trees.explainer import Explainer
@@ -121,15 +127,19 @@ def _weigh(image: Rows, matrix: Rows, kernel: Any) -> None:
     [
         (table, use, kernel)
         for use, kernel, tables in (
-            (_weigh, path_kernels.weigh_exemplars, ["PATH_TEST", "ELEMENT_FEATURE"]),
-            (_xemp, path_kernels.xemp_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
-            (_xemp, path_kernels.xemp_each, ["EDGE_TEST", "EDGE_LEAF"]),
-            (_shap, path_kernels.shap_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (_weigh, xemp_kernels.weigh_exemplars, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (_xemp, xemp_kernels.xemp_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (_xemp, xemp_kernels.xemp_each, ["EDGE_TEST", "EDGE_LEAF"]),
+            (_shap, shap_kernels.shap_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
             (
-                *(_shap, path_kernels.shap_each),
+                *(_shap, shap_kernels.shap_each),
                 ["EDGE_TEST", "EDGE_LEAF", "EDGE_FEATURE", "EDGE_UP"],
             ),
-            (_contrast, path_kernels.contrast_rows, ["PATH_TEST", "ELEMENT_FEATURE"]),
+            (
+                _contrast,
+                contrast_kernels.contrast_rows,
+                ["PATH_TEST", "ELEMENT_FEATURE"],
+            ),
         )
         for table in tables
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import shutil
 import subprocess
@@ -43,6 +44,27 @@ def kept(kernels: Path, tmp_path: Path) -> Path:
     """A copy of the compiled kernels, alone in its folder."""
     source = kernels / kernel_cache._fingerprint()
     return Path(shutil.copytree(source, tmp_path / "kernels" / source.name))
+
+
+def imported(source: Path) -> set[str]:
+    """Names of the engine's modules that a source imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            package, _, module = str(node.module).rpartition(".")
+            found |= {f"{module}.py"} if package == "backends.trees" else set()
+    return found
+
+
+def test_kept_kernels_are_named_by_all_their_sources() -> None:
+    """Else a kernel of before a change would be taken for the one of after it."""
+    folder = Path(kernel_cache.__file__).parent
+    codes = [kernel.py_func.__code__ for kernel, _ in kernel_cache._kernels()]
+    found, more = set(), {Path(code.co_filename).name for code in codes}
+    while more:
+        found |= more
+        more = {name for each in more for name in imported(folder / each)} - found
+    assert sorted(found) == list(kernel_cache._SOURCES)
 
 
 def test_kept_kernels_are_loaded(kept: Path) -> None:
