@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from backends import adjusting
 from backends.base import Backend, ModelFileRejected
 from backends.explanations import shapley
-from backends.explanations.base import ExplanationTooSlow, Strengths
+from backends.explanations.base import (
+    ExplanationTooSlow,
+    Strengths,
+    refuse_multiclass,
+)
 from backends.features import Columns
 from backends.model import Model
 
@@ -119,7 +123,7 @@ class LightGBMBackend(Backend):
         """
         if algorithm != "shap":
             return super().explain(columns, algorithm, materials, deadline)
-        shapley.refuse_multiclass(self.model)
+        refuse_multiclass(self.model)
         if self._is_linear:
             return shapley.explain_score(self._margins, columns, materials, deadline)
         matrix = columns.matrix

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from backends.model import Model
 
 Floats = NDArray[np.float64]
 
@@ -50,3 +54,12 @@ class Strengths:
     base: Floats | None = None
     total: Floats | None = None
     rounding: float = 0.0
+
+
+def refuse_multiclass(model: Model) -> None:
+    """Raise NotExplainable for a multiclass model."""
+    if model.task == "multiclass":
+        # The words of the documented table of errors.
+        raise NotExplainable(
+            "Multiclass models cannot be used for Prediction Explanations"
+        )

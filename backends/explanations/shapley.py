@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.explanations.base import ExplanationTooSlow, NotExplainable, Strengths
+from backends.explanations.base import (
+    ExplanationTooSlow,
+    NotExplainable,
+    Strengths,
+    refuse_multiclass,
+)
+from backends.explanations.probability import logistic, slopes
 from backends.explanations.xemp import space
 from backends.features import Columns, DataError
 
 if TYPE_CHECKING:
     from backends.base import Backend
     from backends.explanations.materials import Materials
-    from backends.model import Model
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -64,7 +69,6 @@ def explain_margin(
     Exact for models of few features, else sampled; the same row gets the same values
     whatever rows come with it. See `Backend.explain`.
     """
-
     refuse_multiclass(backend.model)
     return explain_score(
         lambda rows: space(backend.model.task, backend.predict(rows))[:, 0],
@@ -105,40 +109,6 @@ def explain_probability(
         base=np.array([logistic(others).mean()]),
         total=backend.predict(columns),
     )
-
-
-def slopes(own: Floats, others: Floats) -> Floats:
-    """Difference in probability for each unit of log-odds: float64 (n_rows, others).
-
-    own: float64 (n_rows, 1), others: (others,), log-odds; of equals the derivative.
-    """
-    half = (own - others) / 2.0
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        far = (logistic(own) - logistic(others)) / (2.0 * half)
-        # The same number; but of close margins the difference has lost its digits.
-        near = np.sqrt(_steepness(own) * _steepness(others))
-        near = near * np.where(half == 0.0, 1.0, np.sinh(half) / half)
-    return np.where(np.abs(half) < 1.0, near, far)
-
-
-def _steepness(margins: Floats) -> Floats:
-    """The derivative of the logistic function."""
-    return np.asarray(logistic(margins) * logistic(-margins))
-
-
-def logistic(margins: Floats) -> Floats:
-    """The probabilities of log-odds."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-margins)))
-
-
-def refuse_multiclass(model: Model) -> None:
-    """Raise NotExplainable for a multiclass model."""
-    if model.task == "multiclass":
-        # The words of the documented table of errors.
-        raise NotExplainable(
-            "Multiclass models cannot be used for Prediction Explanations"
-        )
 
 
 def explain_score(

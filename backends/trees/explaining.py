@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.explanations.base import Strengths
-from backends.explanations.shapley import logistic, refuse_multiclass, slopes
+from backends.explanations.base import Strengths, refuse_multiclass
+from backends.explanations.probability import logistic, slopes
 from backends.trees import spaces
 from backends.trees.spaces import Scores
 from backends.trees.tables import Number, Section, section

@@ -122,12 +122,6 @@ def test_values_of_the_probability_are_those_of_the_definition(
     assert_adds_up(found)
 
 
-def test_equal_log_odds_are_as_steep_as_the_logistic_function() -> None:
-    own, others = np.array([[0.5]]), np.array([0.5, 0.5 + 1e-7])
-    exact, near = shapley.slopes(own, others)[0]
-    np.testing.assert_allclose(near, exact, rtol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["churn", "onnx-risk", "onnx-parcel"])
 def test_values_are_those_of_the_definition(
     name: str, specimens: Mapping[str, Specimen], tmp_path: Path

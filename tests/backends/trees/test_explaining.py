@@ -7,7 +7,6 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from decimal import Decimal, localcontext
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -355,35 +354,6 @@ def test_regression_has_no_other_shap_for_probabilities(case: Case) -> None:
     np.testing.assert_array_equal(found.values, wanted.values)
     assert found.base is not None and wanted.base is not None
     np.testing.assert_array_equal(found.base, wanted.base)
-
-
-def _exact_slope(own: float, other: float) -> float:
-    with localcontext(prec=800):
-        one, a, b = Decimal(1), Decimal(own), Decimal(other)
-        first, second = one / (one + (-a).exp()), one / (one + (-b).exp())
-        return float((first - second) / (a - b) if a != b else first * (one - first))
-
-
-@given(
-    st.floats(-40, 40),
-    st.sampled_from([0.0, 1e-16, 1e-15, 1e-12, 1e-9, 1e-4, 0.1, 1.9, 2.0, 2.1, 30.0])
-    | st.floats(-60, 60),
-)
-def test_slopes_are_exact_however_close_the_margins(own: float, apart: float) -> None:
-    """Also where the difference of two probabilities is nothing but rounding."""
-    other = own + apart
-    found = shapley.slopes(np.array([[own]]), np.array([other]))
-    wanted = _exact_slope(own, other)
-    assert found[0, 0] == pytest.approx(wanted, rel=1e-12, abs=2e-16)
-
-
-def test_slopes_of_margins_far_apart_are_finite() -> None:
-    margins = np.array([-1e300, -2000.0, -1.0, 0.0, 3.0, 2000.0, 1e300])
-    slopes = shapley.slopes(margins[:, None], margins)
-    assert np.isfinite(slopes).all() and (slopes >= 0).all()
-    change = margins[:, None] - margins
-    chances = shapley.logistic(margins)
-    near(slopes * change, chances[:, None] - chances, 1e-15)
 
 
 # ---- Graphs
