@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.explanations.probability import logistic
 from backends.features import Columns
 from backends.model import Link, Model
 
@@ -38,12 +39,8 @@ def predictions(model: Model, margins: Floats, columns: Columns) -> Floats:
     return 1.0 - answers if flip else answers
 
 
-def _logistic(margins: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-margins)))
-
-
 _INVERSES: Mapping[Link, Callable[[Floats], Floats]] = {
     "identity": np.asarray,
     "log": np.exp,
-    "logit": _logistic,
+    "logit": logistic,
 }

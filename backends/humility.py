@@ -164,7 +164,7 @@ def _misfit_of_trigger(
         if model.task == "multiclass":
             return "predictions of a multiclass model are not held against bounds"
         return None
-    kinds = ("numeric",)
+    kinds: tuple[str, ...] = ("numeric",)
     if isinstance(trigger, LowObservation):
         kinds = ("categorical", "text")
     feature = _feature(model, trigger.feature)
