@@ -11,6 +11,7 @@ from app.commands.printing import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from app.commands.explain import Story
 
@@ -18,6 +19,8 @@ _UP, _DOWN, _INK = "#c8413a", "#3a72b0", "#444444"
 _MOST_LETTERS = 32
 # Inches: each bar, and what stands above and below them.
 _WIDTH, _BAR, _REST = 8.0, 0.42, 1.5
+# Pixels between a mark and a feature's name.
+_GAP = 8
 
 
 def draw(story: Story, suffix: str) -> bytes:
@@ -43,6 +46,7 @@ def draw(story: Story, suffix: str) -> bytes:
         axes = figure.add_subplot()
         (_bars if story.sums is None else _waterfall)(axes, story)
         _finish(axes, story)
+        _make_room(figure, axes)
         return _saved(figure, suffix)
 
 
@@ -99,9 +103,6 @@ def _draw(
     axes.barh(places, steps, left=starts, height=0.6, color=colours)
     # A name is a name, whatever dollars are in it.
     axes.set_yticks(places, names, parse_math=False)
-    # Room for the marks beside the bars, wherever these start.
-    axes.use_sticky_edges = False
-    axes.margins(x=0.12)
 
 
 def _mark(axes: Axes, place: int, start: float, step: float, text: str) -> None:
@@ -114,6 +115,27 @@ def _mark(axes: Axes, place: int, start: float, step: float, text: str) -> None:
         va="center",
         color=_INK,
     )
+
+
+def _make_room(figure: Figure, axes: Axes) -> None:
+    """Let the axis end where the marks beside the bars do, or a little behind."""
+    from matplotlib.text import Annotation
+
+    # Only now is it known how much of the width the names leave.
+    figure.draw_without_rendering()
+    width = axes.get_window_extent().width
+    left = right = 0.0
+    for mark in axes.texts:
+        if isinstance(mark, Annotation):
+            end, _ = axes.transData.transform(mark.xy)
+            box = mark.get_window_extent()
+            left, right = max(left, end - box.x0), max(right, box.x1 - end)
+    shares = [(each + _GAP) / width for each in (left, right)]
+    low, high = axes.dataLim.intervalx
+    # Names may leave too little for any bar.
+    span = (high - low) / max(1 - sum(shares), 0.1)
+    if span > 0:
+        axes.set_xlim(low - span * shares[0], high + span * shares[1])
 
 
 def _finish(axes: Axes, story: Story) -> None:
