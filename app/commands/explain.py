@@ -220,7 +220,9 @@ def _print(story: Story) -> None:
     if story.rules:
         # One of them may be why the prediction is another than the values say.
         facts["humility"] = ", ".join(story.rules)
-    print_facts(facts | story.values)
+    print_facts(facts)
+    # Apart, because a class may have any name.
+    print_facts(story.values, "Predicted values")
     title = f"{story.algorithm.upper()}, {story.space}"
     if story.sums is None:
         print_facts({}, title)

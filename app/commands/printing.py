@@ -31,10 +31,11 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def print_facts(facts: Mapping[str, object], title: str = "") -> None:
     """Names and values, one to a line, under a title."""
     if title:
-        click.echo(f"\n{title}")
+        click.echo(f"\n{printable(title)}")
     indent = "  " if title else ""
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
+    names = list(map(printable, facts))
+    width = max(map(len, names), default=0)
+    for name, value in zip(names, facts.values(), strict=True):
         click.echo(f"{indent}{name.ljust(width)}  {cell(value)}".rstrip())
 
 

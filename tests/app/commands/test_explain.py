@@ -162,7 +162,27 @@ def test_what_cannot_be_explained_or_drawn_is_named(
     )
 
 
-def test_multiclass_is_explained_by_xemp_alone(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["xemp", "shap"])
+def test_marks_keep_clear_of_names(
+    run: Run, models: Path, tmp_path: Path, algorithm: str
+) -> None:
+    # Long names leave little room for the bars, and bars end at the very left.
+    text = f"age,income,city\n89,1,{'long' * 30}\n"
+    (tmp_path / "rows.csv").write_text(text)
+    picture = tmp_path / "a.svg"
+    rows = ("explain", models / "sale", tmp_path / "rows.csv", "--row", 0)
+    run(*rows, "--plot", picture, "--algorithm", algorithm)
+    drawn = picture.read_text()
+    [left] = re.findall(r'<g id="patch_2">\s*<path d="M (\S+) ', drawn)
+    # A text's place is its left end; the numbers below the axis have another minus.
+    starts = re.findall(
+        r"<!-- (?:-\d\S*|[- ]+|&lt;-) -->\s*<g [^>]*translate\((\S+) ", drawn
+    )
+    assert starts and min(map(float, starts)) > float(left)
+
+
+def package_classes(run: Run, tmp_path: Path, labels: list[str]) -> tuple[Path, Path]:
+    """A bundle of a model with three classes, and the rows that it was trained on."""
     random = np.random.default_rng(1)
     frame = pd.DataFrame(random.normal(size=(300, 2)), columns=["a", "b"])
     parameters = {"objective": "multiclass", "num_class": 3, "num_threads": 1}
@@ -172,9 +192,28 @@ def test_multiclass_is_explained_by_xemp_alone(run: Run, tmp_path: Path) -> None
     )
     booster.save_model(tmp_path / "model.txt")
     data, bundle = tmp_path / "data.csv", tmp_path / "bundle"
-    frame.assign(size=np.array(["s", "m", "l"])[codes]).to_csv(data, index=False)
-    labels = ("--labels", "s,m,l", "--target", "size", "--data", data)
-    run("package", tmp_path / "model.txt", *labels, "--out", bundle)
+    frame.assign(size=np.array(labels)[codes]).to_csv(data, index=False)
+    known = ("--labels", ",".join(labels), "--target", "size", "--data", data)
+    run("package", tmp_path / "model.txt", *known, "--out", bundle)
+    return bundle, data
+
+
+def test_classes_may_have_any_names(run: Run, tmp_path: Path) -> None:
+    bundle, data = package_classes(run, tmp_path, ["row", "prediction", "x\x1by"])
+    (tmp_path / "rows.csv").write_text("a,b\n3,-3\n")
+    arguments = ("explain", bundle, tmp_path / "rows.csv", "--row", 0)
+    lines = run(*arguments).stdout.splitlines()
+    assert lines[:4] == ["row         0", r"prediction  x\x1by", "", "Predicted values"]
+    names = [line.split()[0] for line in lines[4:7]]
+    assert names == ["row", "prediction", r"x\x1by"]
+    assert lines[8] == r"XEMP, centred log-probability of x\x1by"
+    picture = tmp_path / "a.svg"
+    run(*arguments, "--plot", picture)
+    assert r"<!-- Row 0: x\x1by (" in picture.read_text()
+
+
+def test_multiclass_is_explained_by_xemp_alone(run: Run, tmp_path: Path) -> None:
+    bundle, data = package_classes(run, tmp_path, ["s", "m", "l"])
     explain = ("explain", bundle, data, "--row", 0)
     text = run(*explain, "--plot", tmp_path / "a.png").stdout
     predicted = re.search(r"^prediction +(\w)$", text, re.M)
