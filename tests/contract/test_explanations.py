@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from backends.explanations.strength import SYMBOLS
-from backends.humility import Override, Rule, ThrowError, UncertainPrediction
+from backends.humility import (
+    LowObservation,
+    NoOperation,
+    Override,
+    Rule,
+    ThrowError,
+    UncertainPrediction,
+)
 from schemas import predictions as schemas
 
 EXPLAINED = ["churn", "price", "plan", "grade"]
@@ -341,6 +348,18 @@ def test_everything_else_stands_beside_explanations(predict, specimens, query):
         assert columns[:2] == ["price_PREDICTION", "IS_OUTLIER_PREDICTION"]
         assert columns[10:] == [*shap, "DEPLOYMENT_APPROVAL_STATUS", "plan"]
         assert line["price_PREDICTION"] == "5.0"
+
+
+@pytest.mark.parametrize("query", ["", "maxExplanations=2"])
+def test_texts_are_held_against_low_observation_rules(predict, specimens, query):
+    frame = specimens["onnx-parcel"].frame[:4].reset_index(drop=True)
+    frame["colour"] = ["red", "Red", "mauve", ""]
+    listed = LowObservation("colour", ("red", "mauve"))
+    deployed = predict.deploy(
+        "onnx-parcel", humility=(Rule("1" * 24, "rare", listed, NoOperation()),)
+    )
+    found = rows(predict(deployed, csv_body(frame), query=query))
+    assert ["humility" in row for row in found] == [False, True, False, True]
 
 
 def test_error_of_a_humility_rule_is_the_whole_answer(predict, specimens):
