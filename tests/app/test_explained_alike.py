@@ -62,8 +62,9 @@ def test_wrong_strengths_of_certain_predictions_are_found(
 
     monkeypatch.setattr(Explainer, "xemp", wrong)
     reason, detail = build(str(certain), str(tmp_path))
-    assert reason == "differs"
-    assert "XEMP strengths" in detail
+    assert reason == ""
+    assert "is not explained by the tree engine: the XEMP strengths" in detail
+    assert not Explainer.is_in(tmp_path)
 
 
 @pytest.mark.parametrize(
