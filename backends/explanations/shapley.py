@@ -101,11 +101,12 @@ def explain_probability(
         return space(model.task, backend.predict(rows))[:, 0]
 
     background = _sample(materials.reference)
-    others = _known(score, background)
-    weights = slopes(score(columns)[:, None], others) / len(others)
+    own, others = score(columns), _known(score, background)
+    weights = slopes(own[:, None], others) / len(others)
+    worths = weights @ others, weights.sum(axis=1) * own
     return Strengths(
         features=np.arange(columns.matrix.shape[1]),
-        values=_explained(score, columns, background, weights, deadline),
+        values=_explained(score, columns, background, weights, worths, deadline),
         base=np.array([logistic(others).mean()]),
         total=backend.predict(columns),
     )
@@ -122,13 +123,14 @@ def explain_score(
     not finite.
     """
     background = _sample(materials.reference)
-    size = len(background)
-    weights = np.full((len(columns), size), 1.0 / size)
+    base, total = np.mean(_known(score, background)), score(columns)
+    weights = np.full((len(columns), len(background)), 1.0 / len(background))
+    worths = np.full(len(columns), base), total
     return Strengths(
         features=np.arange(columns.matrix.shape[1]),
-        values=_explained(score, columns, background, weights, deadline),
-        base=np.array([np.mean(_known(score, background))]),
-        total=score(columns)[:, None],
+        values=_explained(score, columns, background, weights, worths, deadline),
+        base=np.array([base]),
+        total=total[:, None],
     )
 
 
@@ -137,19 +139,21 @@ def _explained(
     columns: Columns,
     background: Columns,
     weights: Floats,
+    worths: tuple[Floats, Floats],
     deadline: float,
 ) -> Floats:
     """Shapley values of a score, of its weighted sum over the background.
 
-    weights: float64 (n_rows, background). Returns float64 (n_rows, 1, features).
+    weights: float64 (n_rows, background). worths: float64 (n_rows,) twice, the weighted
+    sums of none of a row's features and of all.
+    Returns float64 (n_rows, 1, features).
     """
     started = time.monotonic()
     with _drawing:
         _library()
     # Sending fewer rows would not load the library sooner.
     deadline += time.monotonic() - started
-    nobody = weights @ _known(score, background)
-    everybody = weights.sum(axis=1) * score(columns)
+    nobody, everybody = worths
     values = np.empty_like(columns.matrix)
     for start in range(0, len(columns), _BLOCK_ROWS):
         rows = np.arange(start, min(start + _BLOCK_ROWS, len(columns)))
