@@ -87,10 +87,6 @@ class Columns:
             exposure=None if self.exposure is None else self.exposure[rows],
         )
 
-    def unadjusted(self) -> Columns:
-        """The same rows without offset and exposure."""
-        return replace(self, offset=None, exposure=None)
-
     @classmethod
     def join(cls, parts: Sequence[Columns]) -> Columns:
         """The rows of parts, at least one, that were decoded for one model."""

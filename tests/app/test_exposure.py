@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def test_impact_is_of_predictions_with_offset(insurance: Mapping[str, Policy]) -
     taken = columns.take(held)
     scored = Scored(taken, backend.predict(taken), target[held])
     assert statistics["impact"]["raw"] == feature_impact(backend, scored)["raw"]
-    bare = Scored(taken.unadjusted(), backend.predict(taken), target[held])
+    bare = Scored(
+        replace(taken, offset=None, exposure=None), backend.predict(taken), target[held]
+    )
     assert statistics["impact"]["raw"] != feature_impact(backend, bare)["raw"]
 
 
