@@ -151,7 +151,7 @@ class Decoder:
             (position, level.codes.__getitem__) for position, level in levels.items()
         )
         self._cells = tuple(
-            levels[position].cell if position in levels else _number
+            levels[position].cell if position in levels else read_number
             for position in range(len(self.features))
         )
         self._texts = self._positions(lambda feature: feature.kind == "text")
@@ -295,7 +295,7 @@ class Decoder:
     def _read_cells(
         self, cells: list[Any], position: int, run: _Run
     ) -> NDArray[np.float64]:
-        if self._cells[position] is _number and _PLAIN.issuperset(map(type, cells)):
+        if self._cells[position] is read_number and _PLAIN.issuperset(map(type, cells)):
             with suppress(OverflowError):
                 return np.array(cells, np.float64)
         values = list(map(self._cells[position], cells))
@@ -336,7 +336,7 @@ class Decoder:
     def _read_texts(
         self, cells: list[Any], position: int, run: _Run
     ) -> NDArray[np.object_]:
-        texts = list(map(_text, cells))
+        texts = list(map(read_text, cells))
         if None in texts:
             row = texts.index(None)
             run.add_bad_cell(row, position, cells[row])
@@ -456,7 +456,9 @@ class _Levels:
         self.numeric = _are_numbers(categories)
         self.codes: dict[Any, float] = {}
         for code, level in enumerate(categories):
-            self.codes.setdefault(level if self.numeric else _text(level), float(code))
+            self.codes.setdefault(
+                level if self.numeric else read_text(level), float(code)
+            )
         for missing in (None, *MISSING_LEVELS):
             self.codes.setdefault(missing, math.nan)
 
@@ -475,7 +477,7 @@ class _Levels:
         if isinstance(value, bool):
             lower = str(value).lower()
             return self.codes.get(str(value), self.codes.get(lower))
-        return self.codes.get(_text(value))
+        return self.codes.get(read_text(value))
 
     def _find_number(self, text: str) -> float | None:
         text = text.strip(_SPACE)
@@ -514,7 +516,7 @@ def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _number(value: Any) -> float | None:
+def read_number(value: Any) -> float | None:
     """Return the number in a numeric cell, NaN if missing, None if it has none."""
     if isinstance(value, str):
         if _NUMBER.fullmatch(value):
@@ -548,7 +550,7 @@ def _parse_exactly(text: str) -> int | float | None:
     return _parse(text)
 
 
-def _text(value: Any) -> str | None:
+def read_text(value: Any) -> str | None:
     """Return a cell as text, "" if missing, None if it is no single value.
 
     Numbers and booleans are spelled as Python and pandas' to_csv spell them.
@@ -561,7 +563,7 @@ def _text(value: Any) -> str | None:
 
 
 def _cast(texts: pa.Array) -> NDArray[np.float64] | None:
-    """Read texts as numbers the fast way; None when one of them needs `_number`."""
+    """Read texts as numbers the fast way; None when one of them needs `read_number`."""
     trimmed = pc.ascii_trim(texts, characters=_SPACE)
     missing = pc.is_in(trimmed, value_set=_MISSING_ARRAY)
     try:
