@@ -18,9 +18,11 @@ GOLDEN = "golden.json"
 STATISTICS = "statistics.json"
 REFERENCE = "reference.parquet"
 EXEMPLARS = "exemplars.json"
+SERIES = "series.json"
 
-# Far above any real bundle: tables of numbers, a few weights files.
-_MAX_FILES = 64
+# Far above any real bundle: tables of numbers, a few weights files, a model for each
+# hour of a week.
+_MAX_FILES = 256
 _MAX_CARD = 64 * 2**20
 _MAX_BYTES = 16 * 2**30
 
@@ -74,8 +76,9 @@ def read(folder: Path) -> Model:
         model = Model.from_json(card, checksum[:24])
     except InvalidModelCard as error:
         raise BundleRejected(str(error)) from error
-    if model.file not in expected:
-        raise BundleRejected(f"the bundle has no model file {model.file!r}")
+    for name in (model.file, *model.files.values()):
+        if name not in expected:
+            raise BundleRejected(f"the bundle has no model file {name!r}")
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,6 +15,11 @@ DType = Literal["float64", "float32", "int64", "string"]
 Missing = Literal["nan", "error", "empty"]
 Link = Literal["identity", "log", "logit"]
 Label = str | int | float | bool
+
+# The key of `Model.files` in the card.
+_FILES = "models"
+# As JSON has it, in the one way that it can be written.
+_DISTANCE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 class InvalidModelCard(ValueError):
@@ -58,6 +64,11 @@ class Model:
     offset: column whose number is added to the margin before the link.
     exposure: column whose number the link's answer is multiplied by; log link only.
     link: what makes the margin of the prediction; only if there is one of the two.
+    time_series: the spec that the features are derived by, as JSON; None: rows bring
+        the features themselves.
+    files: forecast distance to model file, ascending; empty: `file` scores all rows.
+        Else it is the first of them, and the last feature, which the models themselves
+        do not take, says which one scores a row.
     """
 
     id: str
@@ -77,6 +88,8 @@ class Model:
     offset: str | None = None
     exposure: str | None = None
     link: Link | None = None
+    time_series: Mapping[str, Any] | None = None
+    files: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,10 +108,16 @@ class Model:
         """As plain data, without the id: the id is made from this."""
         card = dataclasses.asdict(self)
         del card["id"]
+        # A bundle's card has its checksums under "files".
+        card[_FILES] = {str(each): name for each, name in card.pop("files").items()}
+        # Without keys that say nothing older releases read the card as well.
         if self.link is None:
-            # Without these keys older releases read the card as well.
             for key in ("offset", "exposure", "link"):
                 del card[key]
+        if self.time_series is None:
+            del card["time_series"]
+        if not self.files:
+            del card[_FILES]
         return card
 
     @classmethod
@@ -107,7 +126,8 @@ class Model:
 
         Raises InvalidModelCard naming the key that is missing or wrong.
         """
-        known = {field.name for field in dataclasses.fields(cls)} - {"id"}
+        known = {field.name for field in dataclasses.fields(cls)} - {"id", "files"}
+        known.add(_FILES)
         if unknown := sorted(set(card) - known):
             raise InvalidModelCard(f"model.json: unknown key {unknown[0]!r}")
         try:
@@ -118,11 +138,19 @@ class Model:
             if values.get("prediction_bounds") is not None:
                 low, high = values["prediction_bounds"]
                 values["prediction_bounds"] = (float(low), float(high))
+            values["files"] = _model_files(values.pop(_FILES, {}))
             model = cls(id=model_id, **values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidModelCard(f"model.json: {error}") from error
         _check(model)
         return model
+
+
+def _model_files(card: Mapping[str, Any]) -> dict[int, str]:
+    if unknown := [each for each in card if not _DISTANCE.fullmatch(each)]:
+        raise ValueError(f"{_FILES}: {unknown[0]!r} is no forecast distance")
+    files = {int(distance): name for distance, name in card.items()}
+    return dict(sorted(files.items()))
 
 
 def _feature(card: Mapping[str, Any]) -> Feature:
@@ -151,7 +179,7 @@ def _rules(model: Model) -> Iterator[tuple[str, bool]]:
     """Each rule may count on those before it."""
     for key in ("name", "format", "file", "target"):
         yield key, isinstance(getattr(model, key), str)
-    yield "file", "/" not in model.file and not model.file.startswith(".")
+    yield "file", _is_file_name(model.file)
     yield "task", model.task in get_args(Task)
     counts = {"binary": len(model.labels) == 2, "multiclass": len(model.labels) > 1}
     yield "labels", _are_labels(model.labels)
@@ -170,6 +198,18 @@ def _rules(model: Model) -> Iterator[tuple[str, bool]]:
     names = {feature.name for feature in model.features}
     yield "features", 0 < len(names) == len(model.features)
     yield from _adjustment_rules(model, {*names, model.target})
+    yield "time_series", isinstance(model.time_series, dict | None)
+    yield "time_series", model.time_series is None or model.link is None
+    if model.files:
+        yield from _file_rules(model)
+
+
+def _file_rules(model: Model) -> Iterator[tuple[str, bool]]:
+    names = list(model.files.values())
+    yield _FILES, all(isinstance(each, str) and _is_file_name(each) for each in names)
+    yield _FILES, len(set(names)) == len(names)
+    yield "file", model.file == names[0]
+    yield "features", len(model.features) > 1 and model.features[-1].kind == "numeric"
 
 
 def _adjustment_rules(model: Model, taken: set[str]) -> Iterator[tuple[str, bool]]:
@@ -185,6 +225,10 @@ def _adjustment_rules(model: Model, taken: set[str]) -> Iterator[tuple[str, bool
     yield "link", model.link in links.get(model.task, ())
     yield "exposure", model.exposure is None or model.link == "log"
     yield "format", model.format == "lightgbm"
+
+
+def _is_file_name(name: str) -> bool:
+    return "/" not in name and not name.startswith(".")
 
 
 def _is_feature(feature: Feature) -> bool:

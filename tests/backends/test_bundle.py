@@ -137,6 +137,19 @@ def test_card_of_a_file_that_is_not_there_is_refused(folder: Path) -> None:
         bundle.write(folder, dataclasses.replace(CARD, file="model.onnx"))
 
 
+def test_every_model_file_of_the_card_has_to_be_there(folder: Path) -> None:
+    feature = Feature("Forecast Distance", "numeric")
+    files = {1: "model.txt", 2: "model-2.txt"}
+    card = dataclasses.replace(
+        CARD, features=(*CARD.features, feature), files=files, time_series={}
+    )
+    with pytest.raises(BundleRejected, match="no model file 'model-2.txt'"):
+        bundle.write(folder, card)
+    (folder / "model-2.txt").write_bytes(b"tree\n")
+    assert bundle.write(folder, card).files == files
+    assert bundle.read(folder).time_series == {}
+
+
 def test_tar_is_the_same_every_time(folder: Path, tmp_path: Path) -> None:
     bundle.pack(folder, tmp_path / "a.tar")
     os.utime(folder / "model.txt", (1, 1))
@@ -216,7 +229,7 @@ END = bytes(1024)
         b"not a tar at all",
         b"",
         b"\x1f\x8b" + bytes(600),
-        b"".join(member(f"file{i}") for i in range(100)),
+        b"".join(member(f"file{i}") for i in range(1000)),
     ],
 )
 def test_hostile_tar_is_refused_and_writes_nothing_outside(

@@ -155,3 +155,75 @@ def test_offset_and_exposure_that_cannot_be_are_named(
 ) -> None:
     with pytest.raises(InvalidModelCard, match=f"model.json: {message} is not valid"):
         Model.from_json(card() | COUNTS | change, MODEL.id)
+
+
+BY_DISTANCE: dict[str, Any] = {
+    "features": [
+        {"name": "y (lag 0)", "kind": "numeric"},
+        {"name": "Forecast Distance", "kind": "numeric", "dtype": "int64"},
+    ],
+    "file": "model-2.txt",
+    "models": {"10": "model-10.txt", "2": "model-2.txt"},
+    "time_series": {"version": 1, "target": "y", "features": [{"op": "lag"}]},
+}
+
+
+def test_card_of_a_time_series_survives_json() -> None:
+    model = Model.from_json(card() | BY_DISTANCE, MODEL.id)
+    assert model.time_series == BY_DISTANCE["time_series"]
+    assert list(model.files.items()) == [(2, "model-2.txt"), (10, "model-10.txt")]
+    # The bundle has its checksums under this name.
+    assert "files" not in model.to_json()
+    assert Model.from_json(model.to_json(), MODEL.id) == model
+
+
+def test_card_without_a_time_series_has_no_such_keys() -> None:
+    assert not {"time_series", "models", "files"} & set(card())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_series": []}, "time_series is not valid"),
+        ({"time_series": "y"}, "time_series is not valid"),
+        ({"models": []}, "model.json"),
+        ({"models": {"0": "a"}}, "'0' is no forecast distance"),
+        ({"models": {"1.0": "a"}}, "'1.0' is no forecast distance"),
+        ({"models": {"02": "a"}}, "'02' is no forecast distance"),
+        ({"models": {"2": 7}}, "models is not valid"),
+        ({"models": {"2": "../a"}}, "models is not valid"),
+        ({"models": {"2": "model-2.txt", "3": "model-2.txt"}}, "models is not valid"),
+        ({"models": {"2": "model-3.txt"}}, "file is not valid"),
+        ({"features": BY_DISTANCE["features"][:1]}, "features is not valid"),
+        (
+            {
+                "features": [
+                    *BY_DISTANCE["features"],
+                    {"name": "a", "kind": "categorical", "categories": [1]},
+                ]
+            },
+            "features is not valid",
+        ),
+    ],
+)
+def test_time_series_that_cannot_be_is_named(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidModelCard, match=message):
+        Model.from_json(card() | BY_DISTANCE | change, MODEL.id)
+
+
+def test_time_series_takes_no_offset() -> None:
+    changed = card() | COUNTS | {"time_series": {}}
+    with pytest.raises(InvalidModelCard, match="time_series is not valid"):
+        Model.from_json(changed, MODEL.id)
+
+
+@given(key=st.sampled_from(["time_series", "models", "file", "features"]), value=JSON)
+def test_any_value_of_a_time_series_is_read_or_refused(key: str, value: object) -> None:
+    changed = copy.deepcopy(card()) | BY_DISTANCE | {key: value}
+    try:
+        model = Model.from_json(changed, MODEL.id)
+    except InvalidModelCard:
+        return
+    assert Model.from_json(model.to_json(), MODEL.id) == model
