@@ -42,7 +42,7 @@ class Additivity:
         if part.base is None or part.total is None:
             return
         rows = _spread(len(part.values))
-        total, base = part.total[rows], part.base
+        total, base = part.total[rows], part.base[rows]
         with np.errstate(invalid="ignore", over="ignore"):
             values = part.values[rows]
             sizes = np.abs(base) + np.abs(values).sum(axis=2)

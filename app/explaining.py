@@ -50,8 +50,8 @@ class Explanations:
         strength first.
     strengths: float64 (n_rows, c, k).
     symbols: int (n_rows, c, k): positions in `strength.SYMBOLS`; XEMP only.
-    base, remaining: float, and float64 (n_rows,): what is added to the strengths told,
-        and the sum of those not told; SHAP only.
+    base, remaining: float64 (n_rows,): what is added to the strengths told, and the
+        sum of those not told; SHAP only.
     mismatch: SHAP, if there is one.
     """
 
@@ -60,7 +60,7 @@ class Explanations:
     features: Ints
     strengths: Floats
     symbols: Ints | None = None
-    base: float = 0.0
+    base: Floats | None = None
     remaining: Floats | None = None
     mismatch: Mismatch | None = None
 
@@ -108,7 +108,7 @@ class Explaining:
             check.look_at(part)
             if self.algorithm != "xemp":
                 part = _completed(part, len(model.features))
-            found = self._tell(model, part, block, found)
+            self._tell(model, part, block, found)
         check.warn()
         mismatch = Mismatch(check.largest, check.rows) if check.rows else None
         return dataclasses.replace(found, mismatch=mismatch)
@@ -152,12 +152,13 @@ class Explaining:
             np.zeros(shape, np.intp),
             np.zeros(shape),
             symbols=np.zeros(shape, np.intp) if is_xemp else None,
+            base=None if is_xemp else np.zeros(len(values)),
             remaining=None if is_xemp else np.zeros(len(values)),
         )
 
     def _tell(
         self, model: Model, part: Strengths, rows: Ints, found: Explanations
-    ) -> Explanations:
+    ) -> None:
         """Fill in the strongest features of rows; part: of these rows."""
         told = found.features.shape[2]
         values = np.take_along_axis(part.values, found.classes[rows, :, None], axis=1)
@@ -171,9 +172,8 @@ class Explaining:
             found.symbols[rows] = signs[..., :told]
         if found.remaining is not None:
             found.remaining[rows] = values[:, 0, told:].sum(axis=1)
-        if part.base is not None:
-            return dataclasses.replace(found, base=float(part.base[0]))
-        return found
+        if found.base is not None and part.base is not None:
+            found.base[rows] = part.base[:, 0]
 
 
 def _completed(part: Strengths, features: int) -> Strengths:

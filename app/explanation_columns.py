@@ -129,12 +129,12 @@ class ExplanationCells:
                     "mismatchRowCount": mismatch.rows,
                 }
             ]
-        base = self._base(explanations, number_tokens)
         start = b'{"warnings":' + orjson.dumps(warnings) + b',"remainingTotal":'
-        end = b',"baseValue":' + base + b"}"
+        remaining = number_tokens(_remaining(explanations), self._decimals)
+        base = self._base(explanations, number_tokens)
         return [
-            start + remaining + end
-            for remaining in number_tokens(_remaining(explanations), self._decimals)
+            start + rest + b',"baseValue":' + each + b"}"
+            for rest, each in zip(remaining, base, strict=True)
         ]
 
     def csv(self, explanations: Explanations, chunk: Chunk) -> Iterator[Tokens]:
@@ -160,8 +160,7 @@ class ExplanationCells:
                 for part in parts:
                     yield spread(part[first::step])
         if self._told.is_shap:
-            base = self._base(explanations, csv_numbers)
-            yield [base] * len(explanations.explained)
+            yield self._base(explanations, csv_numbers)
             yield csv_numbers(_remaining(explanations), self._decimals)
 
     def _row_of_item(self, rows: Ints) -> Ints:
@@ -206,8 +205,14 @@ class ExplanationCells:
         self,
         explanations: Explanations,
         spelled: Callable[[NDArray[np.float64], int], list[bytes]],
-    ) -> bytes:
-        return spelled(np.array([explanations.base]), self._decimals)[0]
+    ) -> list[bytes]:
+        base = explanations.base
+        if base is None:
+            base = np.zeros(len(explanations.explained))
+        # Of most models every row has the same: it is spelled once.
+        if (base == base[:1]).all():
+            return spelled(base[:1], self._decimals) * len(base)
+        return spelled(base, self._decimals)
 
     def _lists(
         self, rows: Ints, items: list[bytes], explanations: Explanations

@@ -134,12 +134,13 @@ class LightGBMBackend(Backend):
             rows = matrix[start : start + _EXPLAINED_ROWS]
             parts.append(self._booster.contributions(rows))
         found = np.concatenate(parts) * (self._sign / self._divisor)
+        total = self._margins(columns)[:, None]
         return Strengths(
             features=np.arange(matrix.shape[1]),
             values=found[1:, None, :-1],
             # The same for every row, there or not.
-            base=found[0, -1:],
-            total=self._margins(columns)[:, None],
+            base=np.broadcast_to(found[0, -1:], total.shape),
+            total=total,
         )
 
     def _margins(self, columns: Columns) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ class Strengths:
     features: int (f,): positions among the model's features.
     values: float64 (n_rows, classes, f). classes is 1 for regression and for binary
         models, whose values are those of the positive label; else one for each label.
-    base: float64 (classes,): what a row's values are added to, SHAP only.
+    base: float64 (n_rows, classes): what a row's values are added to, SHAP only. Of
+        most models every row has the same, and this is a view of it.
     total: float64 (n_rows, classes): what base and a row's values add up to by the
         model itself, SHAP only.
     rounding: what total may be off by because the model rounds as it adds up, as a

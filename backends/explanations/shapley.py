@@ -104,11 +104,12 @@ def explain_probability(
     own, others = score(columns), _known(score, background)
     weights = slopes(own[:, None], others) / len(others)
     worths = weights @ others, weights.sum(axis=1) * own
+    total = backend.predict(columns)
     return Strengths(
         features=np.arange(columns.matrix.shape[1]),
         values=_explained(score, columns, background, weights, worths, deadline),
-        base=np.array([logistic(others).mean()]),
-        total=backend.predict(columns),
+        base=np.broadcast_to(logistic(others).mean(), total.shape),
+        total=total,
     )
 
 
@@ -129,7 +130,7 @@ def explain_score(
     return Strengths(
         features=np.arange(columns.matrix.shape[1]),
         values=_explained(score, columns, background, weights, worths, deadline),
-        base=np.array([base]),
+        base=worths[0][:, None],
         total=total[:, None],
     )
 

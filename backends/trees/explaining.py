@@ -67,11 +67,13 @@ class Explaining:
         if self._explainer.expected is None:
             return self._contrasted(self._margin, matrix, deadline)
         found = self._explainer.shap(matrix, deadline)
+        total = self._margin.of(self._sums(matrix))
+        base = self._margin.of(self._explainer.expected[None])
         return Strengths(
             self._explainer.used,
             _combined(self._margin, found),
-            base=self._margin.of(self._explainer.expected[None])[0],
-            total=self._margin.of(self._sums(matrix)),
+            base=np.broadcast_to(base, total.shape),
+            total=total,
         )
 
     def shap_probability(
@@ -101,7 +103,7 @@ class Explaining:
         return Strengths(
             self._explainer.used,
             _combined(scores, found),
-            base=np.array([logistic(others).mean()]),
+            base=np.broadcast_to(logistic(others).mean(), answers.shape),
             total=answers,
             rounding=self._rounding,
         )
@@ -114,11 +116,13 @@ class Explaining:
             return np.full((len(matrix[rows]), len(others)), 1.0 / len(others))
 
         found = self._explainer.contrast(matrix, others, scale, deadline)
+        total = scores.of(self._sums(matrix))
+        base = scores.of(self._reference_sums).mean(axis=0)
         return Strengths(
             self._explainer.used,
             _combined(scores, found),
-            base=scores.of(self._reference_sums).mean(axis=0),
-            total=scores.of(self._sums(matrix)),
+            base=np.broadcast_to(base, total.shape),
+            total=total,
             rounding=self._rounding,
         )
 

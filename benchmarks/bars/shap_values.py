@@ -59,7 +59,7 @@ def _contributions(explained: Explained, found: Strengths) -> Floats:
         raise WrongAnswer(f"model {explained.name}: SHAP values without their base")
     values = np.zeros((len(found.values), explained.rows.shape[1] + 1))
     values[:, found.features] = found.values[:, 0]
-    values[:, -1] = found.base[0]
+    values[:, -1] = found.base[:, 0]
     return values
 
 

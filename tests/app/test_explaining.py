@@ -43,12 +43,15 @@ class Prepared(Backend):
         values: np.ndarray,
         *,
         order: list[int] | None = None,
-        base: float | None = None,
+        base: float | np.ndarray | None = None,
         total: np.ndarray | None = None,
         width: int | None = None,
         rounding: float = 0.0,
     ) -> None:
-        """values: (n_rows, classes, f); total: (n_rows,); width: of the model."""
+        """values: (n_rows, classes, f); total: (n_rows,); width: of the model.
+
+        base: of all rows, or (n_rows,).
+        """
         width = width or values.shape[2]
         labels = tuple("abcdef"[: values.shape[1]]) if task == "multiclass" else ()
         self.model = Model(
@@ -73,10 +76,15 @@ class Prepared(Backend):
         return Strengths(
             self.order,
             self.all[rows],
-            base=None if self.base is None else np.array([self.base]),
+            base=self._base(rows),
             total=None if self.total is None else self.total[rows, None],
             rounding=self.rounding,
         )
+
+    def _base(self, rows: np.ndarray) -> np.ndarray | None:
+        if self.base is None:
+            return None
+        return np.broadcast_to(self.base, len(self.all))[rows, None]
 
     def materials(self) -> Materials:
         found = Materials(Path("nowhere"), self.model)
@@ -247,7 +255,11 @@ def test_classes_are_told_in_the_order_they_are_asked_for() -> None:
 
 
 def shap(
-    rows: np.ndarray, total: np.ndarray, *, base: float = 1.0, **wishes: Any
+    rows: np.ndarray,
+    total: np.ndarray,
+    *,
+    base: float | np.ndarray = 1.0,
+    **wishes: Any,
 ) -> Explanations:
     backend = Prepared("binary", rows[:, None, :], base=base, total=total)
     values = np.full((len(rows), 1), 0.5)
@@ -258,12 +270,27 @@ def test_base_strengths_and_remainder_add_up() -> None:
     rows = np.random.default_rng(0).normal(size=(300, 9))
     total = 1.5 + rows.sum(axis=1)
     found = shap(rows, total, base=1.5, most=4)
-    assert (found.base, found.symbols, found.mismatch) == (1.5, None, None)
+    assert (found.symbols, found.mismatch) == (None, None)
+    np.testing.assert_array_equal(found.base, np.full(300, 1.5))
     assert found.remaining is not None
     told = found.strengths[:, 0].sum(axis=1)
     np.testing.assert_allclose(1.5 + told + found.remaining, total, atol=1e-12)
     everything = shap(rows, total, base=1.5, most=9).remaining
     assert everything is not None and not everything.any()
+
+
+def test_every_row_has_the_base_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 4))
+    base = np.linspace(-1.0, 3.0, 50)
+    # Seven rows a block.
+    monkeypatch.setattr("app.explaining._BLOCK", 28)
+    found = shap(rows, base + rows.sum(axis=1), base=base)
+    assert found.mismatch is None
+    np.testing.assert_array_equal(found.base, base)
+
+
+def test_xemp_has_no_base() -> None:
+    assert Prepared("binary", np.ones((2, 1, 2))).told(np.zeros((2, 1))).base is None
 
 
 def test_features_that_shap_leaves_out_count_as_nothing() -> None:

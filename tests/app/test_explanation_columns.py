@@ -90,8 +90,9 @@ def xemp(features, strengths=None, **more):
 
 
 def shap(features, strengths=None, remaining=0.0, base=0.25, **more):
-    found = explanations(features, strengths, base=base, **more)
-    return replace(found, remaining=np.full(len(found.features), remaining))
+    found = explanations(features, strengths, **more)
+    base, remaining = (np.resize(each, len(features)) for each in (base, remaining))
+    return replace(found, base=base, remaining=remaining)
 
 
 def predictions(model, found, values=None):
@@ -372,6 +373,19 @@ def test_numbers_are_rounded_like_predictions():
     assert row["predictionExplanations"][0]["strength"] == 0.33
     metadata = row["shapExplanationsMetadata"]
     assert (metadata["remainingTotal"], metadata["baseValue"]) == (0.67, 0.12)
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_every_row_has_the_base_of_its_own(count):
+    base = np.linspace(1 / 3, 2.0, count)
+    found = shap([[[0]]] * count, remaining=0.5, base=base)
+    answer = Answer(REGRESSION, told=Told(1, is_shap=True))
+    sent = chunk([ROW] * count)
+    expected = [round(each, 10) for each in base.tolist()]
+    metadata = [row["shapExplanationsMetadata"] for row in in_json(answer, found, sent)]
+    assert [each["baseValue"] for each in metadata] == expected
+    columns = in_csv(answer, found, sent)
+    assert [float(row["SHAP_BASE_VALUE"]) for row in columns] == expected
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])

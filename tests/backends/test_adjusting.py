@@ -191,7 +191,7 @@ def test_shap_explains_the_trees_margin(
     sign = -1 if name == "fraud" else 1
     margins = sign * backend.raw_scores(columns)[:, 0]
     assert found.base is not None
-    added = found.base[0] + found.values[:, 0].sum(axis=1)
+    added = found.base[:, 0] + found.values[:, 0].sum(axis=1)
     np.testing.assert_allclose(added, margins, rtol=1e-9, atol=1e-9)
     features = people(40, 9)[FEATURES]
     own = policy.booster.predict(features, pred_contrib=True, num_threads=1)

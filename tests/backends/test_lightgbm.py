@@ -360,7 +360,7 @@ def test_shap_equals_the_librarys_contributions(
     divisor = 12 if parameters.get("boosting") == "rf" else 1
     expected = booster.predict(frame, pred_contrib=True) / divisor
     np.testing.assert_allclose(values_of(found), expected[:, :-1], rtol=1e-15)
-    np.testing.assert_allclose(found.base, expected[:1, -1], rtol=1e-15)
+    np.testing.assert_allclose(found.base, expected[:, -1:], rtol=1e-15)
     assert_adds_up(found)
 
 
@@ -371,7 +371,7 @@ def values_of(found: Strengths) -> np.ndarray:
 
 def assert_adds_up(found: Strengths) -> None:
     assert found.base is not None and found.total is not None
-    sums = found.base + values_of(found).sum(axis=1)
+    sums = found.base[:, 0] + values_of(found).sum(axis=1)
     np.testing.assert_allclose(sums, found.total[:, 0], rtol=1e-9, atol=1e-12)
 
 
@@ -406,7 +406,8 @@ def test_linear_leaves_are_explained_by_what_they_predict(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found.total, backend.raw_scores(columns))
     assert found.base is not None
     raw = backend.raw_scores(materials.reference)
-    np.testing.assert_allclose(found.base[0], raw.mean(), rtol=1e-12)
+    assert found.base.shape == (20, 1)
+    np.testing.assert_allclose(found.base, raw.mean(), rtol=1e-12)
     assert_adds_up(found)
 
 
@@ -445,7 +446,7 @@ def test_contributions_take_no_longer_than_they_may(
         Columns(columns.matrix[:0]), "shap", Materials(tmp_path, card)
     )
     assert values_of(none).shape == (0, 5)
-    assert none.base is not None and none.base.shape == (1,)
+    assert none.base is not None and none.base.shape == (0, 1)
 
 
 def test_threads_get_the_same_contributions(

@@ -122,7 +122,9 @@ def explanations_of(rows: list[Row], features: tuple[Feature, ...]) -> Explanati
         positions,
         strengths,
         None if is_shap else signs,
-        base=metadata[0]["baseValue"] if metadata[0] else 0.0,
+        base=np.array([each["baseValue"] for each in metadata if each])
+        if is_shap
+        else None,
         remaining=np.array([each["remainingTotal"] for each in metadata if each])
         if is_shap
         else None,

@@ -148,7 +148,8 @@ def test_values_are_those_of_the_definition(
 
 
 def assert_adds_up(found: Strengths) -> None:
-    assert found.base is not None
+    assert found.base is not None and found.total is not None
+    assert found.base.shape == found.total.shape
     np.testing.assert_allclose(
         found.base + found.values.sum(axis=2), found.total, rtol=1e-12, atol=1e-12
     )

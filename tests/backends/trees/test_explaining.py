@@ -293,7 +293,8 @@ def test_shap_of_the_probability_is_the_margins_made_to_fit(
     found = case.explain("shap_probability", case.rows[29:])
     assert found.base is not None and found.total is not None
     np.testing.assert_array_equal(found.total, case.predicted(case.rows[29:]))
-    near(found.base, case.predicted(case.rows[:30]).mean(axis=0), 1e-14)
+    base = case.predicted(case.rows[:30]).mean(axis=0)
+    near(found.base, np.broadcast_to(base, found.total.shape), 1e-14)
     near(found.base + found.values.sum(axis=2), found.total, 1e-12)
     wanted = _pairwise(case, case.rows[29:32])
     near(found.values[:3], wanted[..., found.features], 1e-9)
@@ -325,7 +326,7 @@ def test_shap_of_the_probability_is_the_shap_librarys(
     values[:, found.features] = found.values[:, 0]
     near(values, wanted, tolerance)
     assert found.base is not None
-    near(found.base, [library.expected_value], tolerance)
+    near(found.base, np.full((40, 1), library.expected_value), tolerance)
 
 
 @of_kinds("cross_entropy_lambda")
@@ -395,7 +396,8 @@ class Graph:
     def assert_additive(self, found: Strengths, score: Any) -> None:
         assert found.base is not None and found.total is not None
         reference = self.materials.reference.matrix
-        near(found.base, score(reference).mean(axis=0), 2e-5)
+        base = score(reference).mean(axis=0)
+        near(found.base, np.broadcast_to(base, found.total.shape), 2e-5)
         near(found.total, score(self.rows), 2e-5)
         added = found.base + found.values.sum(axis=2)
         sizes = np.abs(found.base) + np.abs(found.values).sum(axis=2)
