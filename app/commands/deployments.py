@@ -38,6 +38,12 @@ SETTINGS = {
     "association_id": "column that every answer passes through",
     "shap_output": "margin or probability: what SHAP values of a binary model add up"
     " to",
+    "original_format_timestamp": "true or false: forecasts tell times as they were sent"
+    " too",
+    "allow_partial_history": "true or false: series with too little history are"
+    " predicted too",
+    "prediction_intervals": "true or false: forecasts tell prediction intervals",
+    "prediction_interval_size": "1 to 100: percent of actual values in an interval",
     "project_id": "24 hex digits: the project that older addresses name",
     "project_model_id": "24 hex digits: the model that older addresses name",
     "humility_enabled": "true or false: rows are held against the humility rules",
@@ -71,7 +77,8 @@ def _threshold(text: str) -> float | str:
 def _setting(text: str) -> tuple[str, Any]:
     name, given, value = text.partition("=")
     if name not in SETTINGS or not given:
-        known = "\n".join(f"  {key:<24}  {help}" for key, help in SETTINGS.items())
+        width = max(map(len, SETTINGS))
+        known = "\n".join(f"  {key:<{width}}  {help}" for key, help in SETTINGS.items())
         raise click.BadParameter(
             f"{text!r} is not KEY=VALUE with one of these keys "
             f"(an empty value restores the default):\n{known}"

@@ -122,6 +122,12 @@ class DeploymentSettings:
     association_id: column passed through without being asked for.
     shap_output: SHAP values of a binary model add up to its margin, or to the
         probability.
+    original_format_timestamp: forecasts tell each row's time as it was sent too.
+    allow_partial_history: series are predicted that lack history that features or
+        differencing look back at.
+    prediction_intervals: whether forecasts of regression tell intervals.
+    prediction_interval_size: how many percent of the actual values an interval is to
+        hold, 1 to 100.
     project_id, project_model_id: ids under which older addresses know the deployment
         and its model, 24 hex digits; None: the deployment's own and its model's.
     humility_enabled: whether rows are held against the humility rules.
@@ -140,6 +146,10 @@ class DeploymentSettings:
     unknown_categories: UnknownCategories = "missing"
     association_id: str | None = None
     shap_output: ShapOutput = "margin"
+    original_format_timestamp: bool = False
+    allow_partial_history: bool = False
+    prediction_intervals: bool = False
+    prediction_interval_size: int = 80
     project_id: str | None = None
     project_model_id: str | None = None
     humility_enabled: bool = True
@@ -148,7 +158,7 @@ class DeploymentSettings:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
-        for name in ("approval_workflow", "prediction_warning", "humility_enabled"):
+        for name in _SWITCHES:
             _check_switch(name, getattr(self, name))
         for name in ("prediction_warning_lower", "prediction_warning_upper"):
             # 5 and 5.0 are one bound, and so one value.
@@ -158,6 +168,8 @@ class DeploymentSettings:
             raise InvalidSetting(
                 "prediction_warning_upper", f"{high} is below the lower bound {low}"
             )
+        size = _whole("prediction_interval_size", self.prediction_interval_size, 1, 100)
+        object.__setattr__(self, "prediction_interval_size", size)
         if self.association_id is not None:
             _check_column("association_id", self.association_id)
         for name in ("project_id", "project_model_id"):
@@ -206,6 +218,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "unknown_categories": get_args(UnknownCategories),
     "shap_output": get_args(ShapOutput),
 }
+_SWITCHES = (
+    *("approval_workflow", "prediction_warning", "humility_enabled"),
+    *("original_format_timestamp", "allow_partial_history", "prediction_intervals"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +359,16 @@ def _number(name: str, value: object) -> float | None:
         if math.isfinite(number):
             return number
     raise InvalidSetting(name, f"a finite number is expected, not {_shown(value)}")
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    number = _number(name, value)
+    if number is None or not number.is_integer() or not least <= number <= most:
+        raise InvalidSetting(
+            name,
+            f"a whole number from {least} to {most} is expected, not {_shown(value)}",
+        )
+    return int(number)
 
 
 def _check_column(name: str, value: object) -> None:

@@ -126,6 +126,11 @@ def test_update_changes_what_is_given(
         ("association_id=a=b", "a=b"),
         ("association_id=", None),
         ("approval_status=PENDING", "PENDING"),
+        ("original_format_timestamp=true", True),
+        ("allow_partial_history=true", True),
+        ("prediction_intervals=true", True),
+        ("prediction_interval_size=95", 95),
+        ("prediction_interval_size=", 80),
         # Both would do as numbers.
         ("project_id=5e7000000000000000000001", "5e7000000000000000000001"),
         ("project_model_id=" + "1" * 24, "1" * 24),

@@ -192,6 +192,16 @@ def test_unknown_deployment_reads_as_one_that_is_not_seen():
         ("association_id", ""),
         ("association_id", 5),
         ("association_id", ["id"]),
+        ("original_format_timestamp", None),
+        ("allow_partial_history", "true"),
+        ("prediction_intervals", 80),
+        ("prediction_interval_size", None),
+        ("prediction_interval_size", True),
+        ("prediction_interval_size", "80"),
+        ("prediction_interval_size", 0),
+        ("prediction_interval_size", 100.5),
+        ("prediction_interval_size", 101),
+        ("prediction_interval_size", math.nan),
         ("humility_enabled", "yes"),
         ("humility", None),
         ("humility", {}),
@@ -261,6 +271,27 @@ def test_bounds_may_change_together():
 def test_whole_bound_is_kept_as_float():
     settings = DeploymentSettings(prediction_warning_lower=5)
     assert isinstance(settings.prediction_warning_lower, float)
+
+
+@pytest.mark.parametrize("size", [1, 80.0, 100])
+def test_size_of_intervals_is_kept_as_a_whole_number(size):
+    settings = DeploymentSettings(prediction_interval_size=size)
+    assert settings.prediction_interval_size == size
+    assert type(settings.prediction_interval_size) is int
+
+
+def test_settings_of_forecasts_that_were_not_stored_have_defaults():
+    stored = {
+        name: value
+        for name, value in DeploymentSettings(labels="names").to_json().items()
+        if name.startswith(("labels", "approval", "prediction_warning"))
+    }
+    settings = DeploymentSettings.from_json(stored)
+    assert settings == DeploymentSettings(labels="names")
+    assert not settings.original_format_timestamp
+    assert not settings.allow_partial_history
+    assert not settings.prediction_intervals
+    assert settings.prediction_interval_size == 80
 
 
 def test_changed_settings_keep_the_others():
