@@ -58,11 +58,18 @@ class Predictions:
 
 
 def score(
-    backend: Backend, columns: Columns, rules: Rules, *, first_row: int = 0
+    backend: Backend,
+    columns: Columns,
+    rules: Rules,
+    *,
+    first_row: int = 0,
+    new_series: NDArray[np.bool_] | None = None,
 ) -> Predictions:
     """Predict, apply the threshold, flag outliers, hold against rules, explain.
 
     first_row: number of the first of these rows in the request, for messages.
+    new_series: bool (n_rows,): which rows are of a time series that training did not
+        have; None: nobody knows.
     Raises PredictionNotFinite naming the row, HumilityError, and what
     `Explaining.explain` raises.
     """
@@ -76,7 +83,7 @@ def score(
         outliers = backend.flag_outliers(values, rules.outlier_bounds)
     humbled = None
     if rules.humility:
-        humbled = _judge(rules, backend.model, columns, values)
+        humbled = _judge(rules, backend.model, columns, values, new_series)
     explanations = None
     if rules.explaining is not None:
         explanations = rules.explaining.explain(backend, columns, values)
@@ -84,10 +91,14 @@ def score(
 
 
 def _judge(
-    rules: Rules, model: Model, columns: Columns, values: NDArray[np.float64]
+    rules: Rules,
+    model: Model,
+    columns: Columns,
+    values: NDArray[np.float64],
+    new_series: NDArray[np.bool_] | None,
 ) -> Humbled:
     try:
-        humbled = humility.judge(rules.humility, model, columns, values)
+        humbled = humility.judge(rules.humility, model, columns, values, new_series)
     except HumilityError as error:
         if rules.count is not None:
             rules.count(rules.humility, error.humbled)

@@ -54,6 +54,11 @@ class LowObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSeries:
+    """A series that the model of a time series was not trained on."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoOperation:
     """The rule is only told of."""
 
@@ -72,14 +77,18 @@ class ThrowError:
     message: str = "Humility ReturnError action triggered."
 
 
+Trigger = UncertainPrediction | OutlyingInput | LowObservation | NewSeries
+Action = NoOperation | Override | ThrowError
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A trigger and an action, under a name. id: 24 hex digits."""
 
     id: str
     name: str
-    trigger: UncertainPrediction | OutlyingInput | LowObservation
-    action: NoOperation | Override | ThrowError
+    trigger: Trigger
+    action: Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,18 @@ class HumilityError(Exception):
 
 
 def judge(
-    rules: Sequence[Rule], model: Model, columns: Columns, values: NDArray[np.float64]
+    rules: Sequence[Rule],
+    model: Model,
+    columns: Columns,
+    values: NDArray[np.float64],
+    new_series: Bools | None = None,
 ) -> Humbled:
     """Hold rows against rules, in their order.
 
     rules: those that fit the model, see `fitting`.
     values: float64 (n_rows, k), what the model predicted for them.
+    new_series: bool (n_rows,): which rows are of a series that training did not have;
+        None: nobody knows, and no row is.
     Raises HumilityError if a rule that throws one triggers.
 
     All triggers are evaluated. An error goes before everything else, the first rule's
@@ -125,7 +140,10 @@ def judge(
     triggered = np.zeros((len(rules), len(values)), np.bool_)
     overriding = np.full(len(values), -1, np.intp)
     for number, rule in enumerate(rules):
-        triggered[number] = _find(rule.trigger, model, columns, values)
+        if not isinstance(rule.trigger, NewSeries):
+            triggered[number] = _find(rule.trigger, model, columns, values)
+        elif new_series is not None:
+            triggered[number] = new_series
     for number in reversed(range(len(rules))):
         if isinstance(rules[number].action, Override):
             overriding[triggered[number]] = number
@@ -157,9 +175,14 @@ def misfit(rule: Rule, model: Model) -> str | None:
     return problem
 
 
-def _misfit_of_trigger(
-    trigger: UncertainPrediction | OutlyingInput | LowObservation, model: Model
-) -> str | None:
+def has_series(model: Model) -> bool:
+    """Whether the model forecasts several time series, told apart by their ids."""
+    return bool(model.time_series and model.time_series.get("seriesIdColumn"))
+
+
+def _misfit_of_trigger(trigger: Trigger, model: Model) -> str | None:
+    if isinstance(trigger, NewSeries):
+        return _misfit_of_new_series(model)
     if isinstance(trigger, UncertainPrediction):
         if model.task == "multiclass":
             return "predictions of a multiclass model are not held against bounds"
@@ -173,6 +196,14 @@ def _misfit_of_trigger(
     if feature.kind not in kinds:
         wanted = " or ".join(kinds)
         return f"the feature {trigger.feature!r} is {feature.kind}, not {wanted}"
+    return None
+
+
+def _misfit_of_new_series(model: Model) -> str | None:
+    if model.time_series is None:
+        return "only a time series model knows new series"
+    if not has_series(model):
+        return "the model forecasts one series only, which has no id"
     return None
 
 

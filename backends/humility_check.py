@@ -9,10 +9,11 @@ from backends.humility import (
     LowObservation,
     Override,
     Rule,
+    Trigger,
     UncertainPrediction,
     misfit,
 )
-from backends.humility_json import InvalidRule, Trigger, from_json, to_json
+from backends.humility_json import InvalidRule, from_json, to_json
 from backends.model import Model
 
 

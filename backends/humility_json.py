@@ -9,23 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.humility import (
+    Action,
     LowObservation,
+    NewSeries,
     NoOperation,
     OutlyingInput,
     Override,
     Rule,
     ThrowError,
+    Trigger,
     UncertainPrediction,
 )
 from backends.model import Label
-
-Trigger = UncertainPrediction | OutlyingInput | LowObservation
-Action = NoOperation | Override | ThrowError
 
 TRIGGERS: dict[str, type[Trigger]] = {
     "uncertain_prediction": UncertainPrediction,
     "outlying_input": OutlyingInput,
     "low_observation": LowObservation,
+    "new_series": NewSeries,
 }
 ACTIONS: dict[str, type[Action]] = {
     "no_operation": NoOperation,

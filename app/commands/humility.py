@@ -14,6 +14,7 @@ from app.commands.humility_rules import (
     described,
     make_action,
     make_low_observation,
+    make_new_series,
     make_outlying,
     make_rule,
     make_uncertain,
@@ -25,15 +26,10 @@ from app.errors import AppError
 
 if TYPE_CHECKING:
     from app.store.records import Deployment
-    from backends.humility import (
-        LowObservation,
-        OutlyingInput,
-        Rule,
-        UncertainPrediction,
-    )
+    from backends.humility import Rule, Trigger
     from backends.model import Model
 
-_TRIGGERS = "--uncertain, --outlying, --low-observation"
+_TRIGGERS = "--uncertain, --outlying, --low-observation, --new-series"
 _ACTIONS = "--no-operation, --override, --error"
 _CONTENT = ("name", "trigger", "action")
 
@@ -69,6 +65,11 @@ def humility(context: click.Context, deployment_id: str) -> None:
 @click.option(
     "--level", "levels", multiple=True, help="A listed level or text; may be repeated."
 )
+@click.option(
+    "--new-series",
+    is_flag=True,
+    help="Trigger: a time series that the model was not trained on.",
+)
 @click.option("--lower", type=float, help="Lower bound.  [from the bundle]")
 @click.option("--upper", type=float, help="Upper bound.  [from the bundle]")
 @click.option("--no-operation", is_flag=True, help="Action: only tell.  [default]")
@@ -94,6 +95,7 @@ def add(
     outlying: str | None,
     low_observation: str | None,
     levels: tuple[str, ...],
+    new_series: bool,
     lower: float | None,
     upper: float | None,
     no_operation: bool,
@@ -105,19 +107,22 @@ def add(
 
     One trigger, with bounds or levels, and one action.
     """
-    given = (uncertain, outlying is not None, low_observation is not None)
+    is_bounded = uncertain or outlying is not None
+    given = (uncertain, outlying is not None, low_observation is not None, new_series)
     if sum(given) != 1:
         raise click.UsageError(f"Give one trigger: {_TRIGGERS}.")
     if no_operation + (override is not None) + (error is not None) > 1:
         raise click.UsageError(f"Give one action: {_ACTIONS}.")
     if (low_observation is not None) != bool(levels):
         raise click.UsageError("--low-observation and --level go together.")
-    if low_observation is not None and not lower is upper is None:
+    if not is_bounded and not lower is upper is None:
         raise click.UsageError("--lower and --upper go with --uncertain or --outlying.")
     with opened_state() as state:
         deployment, folder, model = _deployed(state, deployment_id)
-        trigger: LowObservation | OutlyingInput | UncertainPrediction
-        if low_observation is not None:
+        trigger: Trigger
+        if new_series:
+            trigger = make_new_series(folder, model)
+        elif low_observation is not None:
             trigger = make_low_observation(low_observation, levels, model)
         elif outlying is not None:
             trigger = make_outlying(outlying, (lower, upper), folder, model)

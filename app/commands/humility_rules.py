@@ -12,18 +12,15 @@ from app.errors import AppError
 if TYPE_CHECKING:
     from app.store.records import Deployment
     from backends.humility import (
+        Action,
         LowObservation,
-        NoOperation,
+        NewSeries,
         OutlyingInput,
-        Override,
         Rule,
-        ThrowError,
+        Trigger,
         UncertainPrediction,
     )
     from backends.model import Label, Model
-
-    Trigger = UncertainPrediction | OutlyingInput | LowObservation
-    Action = NoOperation | Override | ThrowError
 
 Bounds = tuple[float | None, float | None]
 
@@ -38,6 +35,16 @@ class NothingRecommended(AppError):
     """No rules are recommended for a task."""
 
 
+class SeriesUnknown(AppError):
+    """The bundle does not tell which series its model was trained on."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(
+            f"The model's bundle holds no {file}, which lists the series that the model"
+            " was trained on"
+        )
+
+
 def make_rule(name: str | None, trigger: Trigger, action: Action) -> Rule:
     """A rule with an id of its own."""
     from app.store.records import new_id
@@ -47,10 +54,12 @@ def make_rule(name: str | None, trigger: Trigger, action: Action) -> Rule:
 
 
 def _title(trigger: Trigger) -> str:
-    from backends.humility import OutlyingInput, UncertainPrediction
+    from backends.humility import NewSeries, OutlyingInput, UncertainPrediction
 
     if isinstance(trigger, UncertainPrediction):
         return "Uncertain Prediction"
+    if isinstance(trigger, NewSeries):
+        return "New Series"
     kind = "Low Observation Region"
     if isinstance(trigger, OutlyingInput):
         kind = "Outlying Input"
@@ -120,6 +129,18 @@ def make_low_observation(
     return LowObservation(feature, tuple(labels))
 
 
+def make_new_series(folder: Path, model: Model) -> NewSeries:
+    """Raises SeriesUnknown where no row would trigger the rule, and BundleRejected."""
+    from backends.bundle import SERIES
+    from backends.humility import NewSeries, has_series
+    from backends.timeseries import known_series
+
+    # For other models the check says that there are no series.
+    if has_series(model) and known_series.read(folder) is None:
+        raise SeriesUnknown(SERIES)
+    return NewSeries()
+
+
 def make_action(
     override: str | None, error: str | None, folder: Path, model: Model
 ) -> Action:
@@ -186,8 +207,10 @@ def described(rule: Rule, task: str | None) -> tuple[str, str]:
 
 
 def _described_trigger(trigger: Trigger, task: str | None) -> str:
-    from backends.humility import LowObservation, OutlyingInput
+    from backends.humility import LowObservation, NewSeries, OutlyingInput
 
+    if isinstance(trigger, NewSeries):
+        return "the model was not trained on the series"
     if isinstance(trigger, LowObservation):
         shown = ", ".join(map(repr, trigger.levels[:_SHOWN_LEVELS]))
         more = len(trigger.levels) - _SHOWN_LEVELS

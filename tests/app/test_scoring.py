@@ -8,7 +8,14 @@ import pytest
 from app.scoring import Rules, outlier_bounds, score
 from backends import load
 from backends.features import Decoder
-from backends.humility import HumilityError, Rule, ThrowError, UncertainPrediction
+from backends.humility import (
+    HumilityError,
+    NewSeries,
+    NoOperation,
+    Rule,
+    ThrowError,
+    UncertainPrediction,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +57,12 @@ def test_rules_that_nobody_counts_are_held_against_rows_too(price):
     with pytest.raises(HumilityError, match="^stop$"):
         score(backend, columns, Rules(0.5, humility=(rule,)))
     assert score(backend, columns, Rules(0.5)).humbled is None
+
+
+def test_rules_are_told_which_rows_are_of_new_series(price):
+    backend, columns = price
+    rules = Rules(0.5, humility=(Rule("1" * 24, "new", NewSeries(), NoOperation()),))
+    new = np.arange(20) > 15
+    found = score(backend, columns, rules, new_series=new).humbled
+    assert found.triggered.tolist() == [new.tolist()]
+    assert not score(backend, columns, rules).humbled.triggered.any()

@@ -14,6 +14,7 @@ from backends.features import Columns, Decoder
 from backends.humility import (
     HumilityError,
     LowObservation,
+    NewSeries,
     NoOperation,
     OutlyingInput,
     Override,
@@ -62,6 +63,12 @@ SALE = dataclasses.replace(
 SIZE = dataclasses.replace(SALE, task="multiclass", labels=("S", "M", "L"))
 CODES = dataclasses.replace(SALE, labels=(0, 1), positive_label=1)
 TASKS = {"regression": PRICE, "binary": SALE, "multiclass": SIZE}
+SERIES = {"seriesIdColumn": "shop"}
+ONE_SERIES = {"seriesIdColumn": None}
+
+
+def of_series(model, time_series=SERIES):
+    return dataclasses.replace(model, time_series=time_series)
 
 
 def rule(trigger, action=None, number=0):
@@ -140,6 +147,27 @@ def test_levels_may_be_numbers():
     ]
 
 
+def test_new_series_are_those_that_training_did_not_have():
+    listed = rules((NewSeries(), Override(3)), (NewSeries(), NoOperation()))
+    new = np.array([False, True, True])
+    arguments = listed, of_series(PRICE), rows(income=[1, 1, 1]), np.zeros((3, 1))
+    found = judge(*arguments, new)
+    assert found.triggered.tolist() == [[False, True, True]] * 2
+    assert found.overriding.tolist() == [-1, 0, 0]
+    unknown = judge(*arguments)
+    assert not unknown.triggered.any()
+    assert unknown.overriding.tolist() == [-1, -1, -1]
+
+
+def test_new_series_is_refused_by_an_error():
+    listed = [rule(NewSeries(), ThrowError("new"))]
+    arguments = listed, of_series(PRICE), rows(income=[1, 1]), np.zeros((2, 1))
+    with pytest.raises(HumilityError, match="^new$") as raised:
+        judge(*arguments, np.array([False, True]))
+    assert raised.value.humbled.triggered.tolist() == [[False, True]]
+    assert not judge(*arguments, np.zeros(2, bool)).triggered.any()
+
+
 def test_first_value_wins():
     # The documented example: the value 100, and both rules trigger.
     both = rules(
@@ -211,6 +239,7 @@ MADE = st.builds(
         st.sets(st.sampled_from(CITIES), min_size=1).map(
             lambda each: LowObservation("city", tuple(each))
         ),
+        st.just(NewSeries()),
         # Rules that do not fit: they are held against nothing.
         st.just(OutlyingInput("gone", 1, 2)),
         st.just(OutlyingInput("city", 1, 2)),
@@ -227,12 +256,15 @@ ROW = st.tuples(
     NUMBERS.filter(math.isfinite),
     NUMBERS | st.none(),
     st.sampled_from([*CITIES, "Atlantis", None]),
+    st.booleans(),
 )
 
 
-def fits(each, task):
+def fits(each, task, time_series):
     trigger, action = each.trigger, each.action
-    if isinstance(trigger, UncertainPrediction):
+    if isinstance(trigger, NewSeries):
+        fits = time_series is SERIES
+    elif isinstance(trigger, UncertainPrediction):
         fits = task != "multiclass"
     elif isinstance(trigger, OutlyingInput):
         fits = trigger.feature == "income"
@@ -245,14 +277,20 @@ def fits(each, task):
     return fits and task != "multiclass"
 
 
-@given(st.lists(MADE), st.sampled_from(list(TASKS)))
-def test_rules_that_do_not_fit_rest(listed, task):
-    found = fitting(listed, TASKS[task])
-    assert found == tuple(each for each in listed if fits(each, task))
+@given(
+    st.lists(MADE),
+    st.sampled_from(list(TASKS)),
+    st.sampled_from([None, {}, ONE_SERIES, SERIES]),
+)
+def test_rules_that_do_not_fit_rest(listed, task, time_series):
+    found = fitting(listed, of_series(TASKS[task], time_series))
+    assert found == tuple(each for each in listed if fits(each, task, time_series))
 
 
-def slowly_triggers(trigger, model, value, income, city):
+def slowly_triggers(trigger, model, value, income, city, is_new):
     match trigger:
+        case NewSeries():
+            return is_new
         case UncertainPrediction(low, high):
             inside = low <= value <= high
             return inside if model.task == "binary" else not inside
@@ -268,8 +306,9 @@ def slowly_triggers(trigger, model, value, income, city):
     st.lists(ROW, min_size=1, max_size=8),
 )
 def test_rows_are_judged_as_one_by_one(task, listed, drawn):
-    model = TASKS[task]
+    model = of_series(TASKS[task])
     values = np.array([each[0] for each in drawn])
+    new = np.array([each[3] for each in drawn])
     columns = rows(income=[each[1] for each in drawn], city=[each[2] for each in drawn])
     listed = fitting(listed, model)
     expected = [
@@ -294,7 +333,7 @@ def test_rows_are_judged_as_one_by_one(task, listed, drawn):
     # Multiclass: as many columns as classes; nothing looks at them.
     wide = np.repeat(values[:, None], 3 if task == "multiclass" else 1, axis=1)
     try:
-        found = judge(listed, model, columns, wide)
+        found = judge(listed, model, columns, wide, new)
     except HumilityError as error:
         assert [str(error)] == errors[:1]
         found = error.humbled
@@ -341,7 +380,11 @@ def with_trigger(**changes):
         ({**CARD, "name": "a\nb"}, "^name: "),
         ({**CARD, "name": "x" * 257}, "^name: at most 256"),
         ({**CARD, "trigger": "uncertain"}, "^trigger: an object with a type"),
-        ({**CARD, "trigger": {"type": "new_series"}}, "^trigger: .*low_observation"),
+        ({**CARD, "trigger": {"type": "old_series"}}, "^trigger: .*, new_series$"),
+        (
+            {**CARD, "trigger": {"type": "new_series", "feature": "x"}},
+            "^trigger: unknown key 'feature'",
+        ),
         ({**CARD, "trigger": {"type": ["x"]}}, "^trigger: an object with a type"),
         ({**CARD, "action": {}}, "^action: .*no_operation, override, error"),
         ({**CARD, "action": {"type": "override"}}, "^action: value is missing"),
@@ -435,6 +478,9 @@ UNCERTAIN = UncertainPrediction(0.4, 0.6)
         (CODES, UNCERTAIN, Override(True), "True is not a class"),
         (CODES, UNCERTAIN, Override("1"), "'1' is not a class"),
         (CODES, UNCERTAIN, Override(1.0), "1.0 is not a class"),
+        (PRICE, NewSeries(), None, "only a time series model knows new series"),
+        (of_series(PRICE, ONE_SERIES), NewSeries(), None, "forecasts one series only"),
+        (of_series(SIZE), NewSeries(), None, "overrides the prediction"),
         (SIZE, UNCERTAIN, Override("M"), "of a multiclass model are not held"),
         (SIZE, OutlyingInput("income", 0, 1), None, "overrides the prediction"),
         (SIZE, OutlyingInput("income", 0, 1), ThrowError(), "overrides the pred"),
@@ -459,6 +505,8 @@ def test_right_rules_are_taken():
     check(rules((LowObservation("city", CITIES), Override("L"))), SIZE)
     check(rules((LowObservation("note", ("anything", " ")), Override("L"))), SIZE)
     check(rules((UNCERTAIN, Override(1))), CODES)
+    check(rules((NewSeries(), Override(1)), (NewSeries(), None)), of_series(PRICE))
+    check(rules((NewSeries(), Override("L"))), of_series(SIZE))
 
 
 def test_there_are_at_most_ten():
@@ -474,6 +522,8 @@ def test_same_trigger_and_action_are_one_rule():
     check(rules((city, Override(1)), (turned, Override(2)), (city, None)), PRICE)
     with pytest.raises(InvalidRule, match="'rule 1' has the trigger and the action"):
         check(rules((city, Override(1)), (turned, Override(1.0))), PRICE)
+    with pytest.raises(InvalidRule, match="'rule 1' has the trigger and the action"):
+        check(rules((NewSeries(), None), (NewSeries(), None)), of_series(PRICE))
 
 
 def test_ids_differ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from app.commands import deployments, humility
 from app.commands.state import State
 from app.store.records import HumilityCount
 from app.store.store import Store
+from backends.bundle import SERIES
 from backends.model import Model
+from backends.timeseries import known_series
 from tests.app.commands.conftest import SALE, Run, RunJson
 
 UNCERTAIN = ("humility", SALE, "add", "--uncertain")
@@ -131,6 +134,9 @@ def test_override_takes_a_number(run_json: RunJson, run: Run, price: str) -> Non
         (("--uncertain", "--error", "x", "--override", "yes"), "Give one action"),
         (("--low-observation", "city"), "go together"),
         (("--uncertain", "--level", "Berlin"), "go together"),
+        (("--new-series", "--uncertain"), "Give one trigger"),
+        (("--new-series", "--level", "Berlin"), "go together"),
+        (("--new-series", "--upper", 1), "--lower and --upper go with"),
         (
             ("--low-observation", "city", "--level", "Berlin", "--lower", 1),
             "--lower and --upper go with",
@@ -151,6 +157,7 @@ def test_wrong_usage_is_exit_code_2(
         (("--outlying", "city"), "is categorical, not numeric"),
         (("--low-observation", "age", "--level", "1"), "is numeric, not categorical"),
         (("--low-observation", "city", "--level", "Rome"), "'Rome' is not a level"),
+        (("--new-series",), "only a time series model knows new series"),
         (("--uncertain", "--lower", "0.9"), "below the lower bound"),
         (("--uncertain", "--lower", "nan"), "a finite number is expected"),
         (("--uncertain", "--lower", "40", "--upper", "60"), "between 0 and 1"),
@@ -163,6 +170,46 @@ def test_rule_that_is_wrong_is_refused(
     run: Run, run_json: RunJson, sale: str, arguments: tuple[object, ...], text: str
 ) -> None:
     assert text in run("humility", sale, "add", *arguments, code=1).stderr
+    assert run_json("humility", sale, "list") == []
+
+
+@pytest.fixture
+def forecasting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle folder; the deployed models are taken for time series models."""
+    kept = humility.kept
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+
+    def kept_as_series(state: State, model_id: str) -> tuple[Path, Model]:
+        _, model = kept(state, model_id)
+        time_series = {"seriesIdColumn": "shop"}
+        return folder, dataclasses.replace(model, time_series=time_series)
+
+    monkeypatch.setattr(humility, "kept", kept_as_series)
+    return folder
+
+
+def test_new_series_are_a_trigger(
+    run: Run, run_json: RunJson, sale: str, forecasting: Path
+) -> None:
+    known_series.write(forecasting, ["a", "b"])
+    added = run("humility", sale, "add", "--new-series", "--override", "no")
+    trigger = "the model was not trained on the series"
+    assert added.stderr == f"Rule 1: {trigger}; override with 'no'\n"
+    [kept] = run_json("humility", sale, "list")
+    assert kept["name"] == "New Series"
+    assert kept["trigger"] == {"type": "new_series"}
+    assert trigger in run("humility", sale, "list").stdout
+
+
+def test_new_series_of_a_bundle_that_lists_none_are_refused(
+    run: Run, run_json: RunJson, sale: str, forecasting: Path
+) -> None:
+    refused = run("humility", sale, "add", "--new-series", code=1)
+    assert "bundle holds no series.json" in refused.stderr
+    (forecasting / SERIES).write_text("{}")
+    refused = run("humility", sale, "add", "--new-series", code=1)
+    assert "series.json: an object with a list" in refused.stderr
     assert run_json("humility", sale, "list") == []
 
 
