@@ -21,12 +21,32 @@ Unit = Literal["SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "Y
 Strategy = Literal["direct", "recursive"]
 Source = Literal["raw", "transformed"]
 Statistic = Literal[
-    *("mean", "std", "min", "max", "sum", "median", "count", "first", "last"),
-    *("quantile", "most_frequent"),
+    "mean",
+    "std",
+    "min",
+    "max",
+    "sum",
+    "median",
+    "count",
+    "first",
+    "last",
+    "quantile",
+    "most_frequent",
 ]
 DatePart = Literal[
-    *("year", "quarter", "month", "day", "dayofweek", "dayofyear", "week", "hour"),
-    *("minute", "second", "is_month_start", "is_month_end", "is_weekend"),
+    "year",
+    "quarter",
+    "month",
+    "day",
+    "dayofweek",
+    "dayofyear",
+    "week",
+    "hour",
+    "minute",
+    "second",
+    "is_month_start",
+    "is_month_end",
+    "is_weekend",
 ]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -284,7 +304,9 @@ class Spec:
     @property
     def historic_columns(self) -> tuple[str, ...]:
         """Columns that features look back at, the target among them."""
-        looked_at = [each.column for each in self.features if isinstance(each, Historic)]
+        looked_at = [
+            each.column for each in self.features if isinstance(each, Historic)
+        ]
         return tuple(dict.fromkeys([self.target, *looked_at]))
 
     @property

@@ -1,0 +1,176 @@
+"""Forecasts of pairs: features, what the model says of them, and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.timeseries.derive import Ahead, History, derive
+from backends.timeseries.levels import (
+    baseline_of,
+    inverse,
+    seasonal_offsets,
+)
+from backends.timeseries.pairs import Origins, Pairs
+from backends.timeseries.panel import Grid, Panel
+from backends.timeseries.spec import Difference, Log1p, Spec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# From derived features, float64 (n, features), to what the model says, float64 (n, k).
+Model = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The features of pairs, and what their predictions are added to.
+
+    matrix: float64 (n, features), as the model's card has them.
+    offset: float64 (n,): baseline, or what differences are undone with; None: nothing.
+    """
+
+    matrix: Floats
+    offset: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Forecasts of pairs.
+
+    values: float64 (n, k), see `Backend.predict`; regression in the target's units.
+    """
+
+    derivation: Derivation
+    values: Floats
+
+
+def grid_of(panel: Panel, pairs: Pairs, most: int | None = None) -> Grid:
+    """The part of a panel that pairs look at.
+
+    most: cells; more raise ForecastTooLarge.
+    """
+    low = int(pairs.origins.min()) + panel.spec.effective_start + 1
+    high = int((pairs.origins + pairs.distances).max())
+    return panel.grid(low, high, most)
+
+
+def forecast(panel: Panel, grid: Grid, pairs: Pairs, model: Model) -> Forecast:
+    """Forecast pairs, one or more, from what was known at their origins."""
+    if panel.spec.strategy == "recursive":
+        return _Recursion.of(panel, grid, pairs).forecast(model)
+    derivation = derive_direct(panel, grid, pairs)
+    answers = model(derivation.matrix)
+    if derivation.offset is not None:
+        answers = answers + derivation.offset[:, None]
+    return Forecast(derivation, inverse(answers, panel.spec))
+
+
+def derive_direct(panel: Panel, grid: Grid, pairs: Pairs) -> Derivation:
+    """Derive the features of pairs that are predicted at once, and their baseline."""
+    spec = panel.spec
+    origins = Origins.of(pairs)
+    history = History.gather(panel, grid, origins, ahead=0)
+    ahead = Ahead(
+        origins.of_pair,
+        pairs.distances,
+        pairs.series,
+        pairs.rows,
+        panel.times[pairs.rows],
+    )
+    matrix = with_distances(spec, derive(panel, history, ahead), pairs.distances)
+    baseline = baseline_of(spec)
+    if baseline is None:
+        return Derivation(matrix, None)
+    end = spec.feature_derivation_window.end
+    offsets = seasonal_offsets(pairs.distances, baseline.period, end)
+    last = history.at(spec.target, "transformed", origins.of_pair, offsets)
+    return Derivation(matrix, last)
+
+
+def with_distances(spec: Spec, matrix: Floats, distances: Ints) -> Floats:
+    """One more column where the distance chooses among several model files."""
+    if not spec.models:
+        return matrix
+    return np.column_stack([matrix, distances])
+
+
+@dataclass(frozen=True, slots=True)
+class _Recursion:
+    """Steps predicted one after the other, each from those before it.
+
+    last: int64 (origins,): the furthest distance wanted of each.
+    """
+
+    panel: Panel
+    grid: Grid
+    pairs: Pairs
+    origins: Origins
+    last: Ints
+    history: History
+
+    @classmethod
+    def of(cls, panel: Panel, grid: Grid, pairs: Pairs) -> _Recursion:
+        origins = Origins.of(pairs)
+        last = np.zeros(len(origins), np.int64)
+        np.maximum.at(last, origins.of_pair, pairs.distances)
+        # What came after the origins is not looked at: it was not known there.
+        history = History.gather(panel, grid, origins, ahead=int(last.max()))
+        return cls(panel, grid, pairs, origins, last, history)
+
+    def forecast(self, model: Model) -> Forecast:
+        pairs, spec = self.pairs, self.panel.spec
+        matrix = np.empty((len(pairs), len(spec.features)))
+        offset, values = np.empty(len(pairs)), np.empty(len(pairs))
+        for distance in range(1, int(self.last.max()) + 1):
+            wanted = np.flatnonzero(self.last >= distance)
+            derived = derive(
+                self.panel,
+                self.history.forward(distance - 1),
+                self._ahead(wanted, distance),
+            )
+            answers = model(derived)[:, 0]
+            sums = self._undo(answers, wanted, distance)
+            # Where each of them stands among those that were predicted now.
+            place = np.empty(len(self.origins), np.int64)
+            place[wanted] = np.arange(len(wanted))
+            here = np.flatnonzero(pairs.distances == distance)
+            found = place[self.origins.of_pair[here]]
+            matrix[here] = derived[found]
+            values[here] = sums[found]
+            offset[here] = sums[found] - answers[found]
+        return Forecast(
+            Derivation(matrix, offset if spec.differenced else None),
+            inverse(values, spec)[:, None],
+        )
+
+    def _ahead(self, wanted: Ints, distance: int) -> Ahead:
+        """The rows so many steps after some origins."""
+        series = self.origins.series[wanted]
+        steps = self.origins.steps[wanted] + distance
+        rows = self.grid.find(series, steps).astype(np.int64)
+        times = self.panel.times_at(self.grid, series, steps)
+        ones = np.ones(len(wanted), np.int64)
+        return Ahead(wanted, ones, series, rows, times)
+
+    def _undo(self, answers: Floats, wanted: Ints, distance: int) -> Floats:
+        """Undo the transforms of a step, and keep what comes of each.
+
+        Returns the step's values on the scale that is added up on.
+        """
+        levels, low = self.history.levels, self.history.low
+        place = distance - low
+        transforms = list(self.panel.spec.transforms)
+        value = sums = answers
+        levels[-1][wanted, place] = value
+        for level in range(len(transforms) - 1, -1, -1):
+            transform = transforms[level]
+            if isinstance(transform, Difference):
+                before = levels[level][wanted, place - transform.period]
+                value = sums = value + before
+            elif isinstance(transform, Log1p):
+                value = np.expm1(value)
+            levels[level][wanted, place] = value
+        return sums

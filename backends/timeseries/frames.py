@@ -1,0 +1,135 @@
+"""Training data in pandas: derived frames, and other people's features against ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from backends.timeseries.forecasting import grid_of
+from backends.timeseries.refusals import MissingColumns
+from backends.timeseries.training import panel_of_table, training_rows
+
+if TYPE_CHECKING:
+    from backends.timeseries.spec import Spec
+
+_DISTANCE = "forecastDistance"
+
+
+def training_frame(
+    frame: pd.DataFrame, spec: Spec
+) -> tuple[pd.DataFrame, NDArray[np.float64], pd.DataFrame]:
+    """Derive what a model of the spec is trained on.
+
+    frame: a row for each series and step, in any order. Timestamps are texts of the
+        spec's format, or pandas' own; the target is missing where it is not known.
+
+    Returns the features (n, features) in the model's order, float64: categories as
+    their positions; the target (n,) with its transforms, or the positions of its
+    classes; and of each row `series`, `rowId` (its place in the frame), `timestamp`,
+    `forecastPoint` and `forecastDistance`.
+
+    Raises ForecastRefused and DataError for rows that a request could not have either.
+    """
+    panel = panel_of_table(_table(frame, spec), spec)
+    found = training_rows(panel)
+    pairs = found.pairs
+    grid = grid_of(panel, pairs)
+    labels = np.array(panel.labels, dtype=object)
+    meta = pd.DataFrame(
+        {
+            "series": labels[pairs.series],
+            "rowId": pairs.rows,
+            "timestamp": panel.times[pairs.rows],
+            "forecastPoint": panel.times_at(grid, pairs.series, pairs.origins),
+            _DISTANCE: pairs.distances,
+        }
+    )
+    names = spec.names
+    # With a model for each distance, the distance is no feature of theirs.
+    features = pd.DataFrame(found.matrix[:, : len(names)], columns=names)
+    return features, found.y, meta
+
+
+def compare(spec: Spec, frame: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Hold features that were made otherwise against those that serving will derive.
+
+    frame: as for `training_frame`.
+    own: the features by their names in the spec, and what says which row each is of:
+        the timestamp and, if there are any, the series id in the columns that the spec
+        names, and `forecastDistance` where several distances are predicted.
+
+    Returns a row for each feature: `rows` that both have, how many are `different` in
+    any bit, `largest` absolute difference, and how many are `missing` in one only.
+    Raises MissingColumns for what own lacks.
+    """
+    features, _, meta = training_frame(frame, spec)
+    keys = _keys(spec, own)
+    wanted = [*keys, *spec.names]
+    if missing := [name for name in wanted if name not in own.columns]:
+        raise MissingColumns(missing)
+    ours = pd.DataFrame({name: meta[place] for name, place in keys.items()})
+    theirs = own[wanted].copy()
+    theirs[spec.datetime_column] = _times(own[spec.datetime_column], spec)
+    if spec.series_id_column is not None:
+        for each in (ours, theirs):
+            each[spec.series_id_column] = each[spec.series_id_column].map(str)
+    ours["ours"] = np.arange(len(ours))
+    theirs["theirs"] = np.arange(len(theirs))
+    both = ours.merge(theirs[[*keys, "theirs"]], on=list(keys))
+    left = features.to_numpy()[both["ours"]]
+    right = own[spec.names].to_numpy(np.float64)[both["theirs"]]
+    one_only = np.isnan(left) != np.isnan(right)
+    apart = np.abs(np.where(np.isnan(left) | np.isnan(right), 0.0, left - right))
+    return pd.DataFrame(
+        {
+            "feature": spec.names,
+            "rows": len(both),
+            "different": (apart > 0).sum(axis=0) + one_only.sum(axis=0),
+            "largest": apart.max(axis=0, initial=0.0),
+            "missing": one_only.sum(axis=0),
+        }
+    )
+
+
+def _keys(spec: Spec, own: pd.DataFrame) -> dict[str, str]:
+    """The columns that tell rows apart, and what our own frame calls them."""
+    keys = {spec.datetime_column: "timestamp"}
+    if spec.series_id_column is not None:
+        keys[spec.series_id_column] = "series"
+    window = spec.forecast_window
+    if _DISTANCE in own.columns or (
+        spec.strategy == "direct" and window.start != window.end
+    ):
+        keys[_DISTANCE] = _DISTANCE
+    return keys
+
+
+def _times(column: pd.Series[Any], spec: Spec) -> pd.Series[Any]:
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        column = pd.to_datetime(column.astype(str), format=spec.datetime_format)
+    return pd.Series(column.astype("datetime64[us]"))
+
+
+def _table(frame: pd.DataFrame, spec: Spec) -> pa.Table:
+    """The columns that the spec names, as a file would bring them."""
+    beside = (spec.datetime_column, spec.series_id_column)
+    names = [name for name in (*beside, *spec.columns) if name in frame.columns]
+    return pa.table({name: _array(frame[name], spec) for name in names})
+
+
+def _array(column: pd.Series[Any], spec: Spec) -> pa.Array:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return pa.array(column.dt.strftime(spec.datetime_format), pa.string())
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    try:
+        return pa.array(column, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Numbers and texts side by side.
+        missing = column.isna()
+        texts = column.map(str).where(~missing, None)
+        return pa.array(texts.tolist(), pa.string())

@@ -1,0 +1,74 @@
+"""What is to be predicted: rows, each from an origin so many steps before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from backends.timeseries.panel import Panel
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of an origin and a row to predict; all int64 (n,).
+
+    series: positions among the panel's series. origins: steps, the newest that is
+    known. distances: from the origin to the row, in steps. rows: of the panel.
+    """
+
+    series: Ints
+    origins: Ints
+    distances: Ints
+    rows: Ints
+
+    @classmethod
+    def every(cls, panel: Panel, rows: Ints, distances: Ints) -> Pairs:
+        """Each of some rows at every distance: by series, by step, by distance."""
+        rows = rows[np.lexsort((panel.steps[rows], panel.series[rows]))]
+        each = np.repeat(rows, len(distances))
+        ahead = np.tile(distances, len(rows))
+        return cls(panel.series[each], panel.steps[each] - ahead, ahead, each)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(
+            self.series[chosen],
+            self.origins[chosen],
+            self.distances[chosen],
+            self.rows[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The different origins of pairs.
+
+    series, steps: int64 (m,), by series, then by step. of_pair: int64 (n,): the origin
+    of each pair.
+    """
+
+    series: Ints
+    steps: Ints
+    of_pair: Ints
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Origins:
+        """The origins of one pair or more."""
+        low = int(pairs.origins.min())
+        span = int(pairs.origins.max()) - low + 1
+        keys, of_pair = np.unique(
+            pairs.series * span + (pairs.origins - low), return_inverse=True
+        )
+        return cls(keys // span, keys % span + low, of_pair.reshape(-1))
+
+    def __len__(self) -> int:
+        return len(self.steps)
