@@ -248,6 +248,8 @@ OFFLINE = [
     *("app.package", "app.model_file", "app.training_data", "app.reference"),
     *("app.golden", "app.validation", "app.equality", "app.offline", "app.nginx"),
     *("app.doctor", "app.machine", "backends.sandbox"),
+    # Where models are trained.
+    "backends.timeseries.from_mlforecast",
 ]
 
 
