@@ -79,19 +79,20 @@ def read_batches(
     *,
     numbers: Collection[str],
     texts: Collection[str],
+    missing: Collection[str] = MISSING_NUMBERS,
     block_bytes: int,
 ) -> Iterator[pa.RecordBatch]:
     """Read the records from `start` on, about `block_bytes` at a time.
 
     numbers: columns wanted as float64; all of them come as string from the first
         block on in which one has a cell that Arrow reads neither as a number nor as
-        one of MISSING_NUMBERS.
+        one of `missing`.
     texts: columns wanted as string, none of them in `numbers`.
 
     Raises BodyUnreadable.
     """
     has_quotes = data.find(b'"', start) >= 0
-    reader = _ArrowReader(names, numbers, texts, has_quotes)
+    reader = _ArrowReader(names, numbers, texts, missing, has_quotes)
     buffer = pa.py_buffer(data)
     for begin, end in _blocks(data, start, block_bytes, has_quotes):
         yield from reader.read(buffer.slice(begin, end - begin))
@@ -161,9 +162,11 @@ class _ArrowReader:
         names: list[str],
         numbers: Collection[str],
         texts: Collection[str],
+        missing: Collection[str],
         has_quotes: bool,
     ) -> None:
         self.names = names
+        self.missing = list(missing)
         self.numbers = frozenset(numbers)
         self.included = [*numbers, *texts]
         self.has_quotes = has_quotes
@@ -213,7 +216,7 @@ class _ArrowReader:
                     name: pa.float64() if name in self.numbers else pa.string()
                     for name in self.included
                 },
-                null_values=MISSING_NUMBERS,
+                null_values=self.missing,
                 strings_can_be_null=False,
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from app.config import Config
 from app.csv_records import read_batches, read_header, read_records
 from app.errors import BodyTooLarge, NoDataToPredict, PassthroughColumnsMissing
 from app.json_records import read_objects, refuse_repeated
-from backends.features import Columns, Decoder
+from backends.features import MISSING_NUMBERS, Columns, Decoder
 
 # A chunk comes of about so many bytes of body and has at most so many cells. Larger
 # ones are not faster, and other requests wait while a piece of JSON is parsed.
@@ -31,13 +31,17 @@ class Chunk:
     first_row: number of the first of them in the request, from 0.
     passthrough: column name to the values as they were sent, one for each row: the
         texts of CSV cells, the values of JSON cells (None where there is no such key).
-    cells: the same of the features that are shown as they were sent.
+    cells: the same of the columns whose cells are wanted beside; numbers may have
+        been read.
     """
 
     first_row: int
     columns: Columns
     passthrough: Mapping[str, Sequence[Any] | pa.Array]
     cells: Mapping[str, Sequence[Any] | pa.Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.columns)
 
     def parts(self, most: int) -> Iterator[Chunk]:
         """The same rows, so many at once at most."""
@@ -95,7 +99,11 @@ def read_wanted(
 class Wanted:
     """What is wanted of the rows; see `read_rows`.
 
-    shown: categorical and text features whose cells are wanted as they were sent.
+    shown: columns whose cells are wanted as they were sent.
+    numbers: columns whose cells are wanted as float64, or else as they were sent.
+    missing: texts that may be read as missing in columns of numbers.
+    check: raises what is to be raised for the names of columns; None: DataError for
+        features that are not among them.
     """
 
     decoder: Decoder
@@ -105,9 +113,12 @@ class Wanted:
     refuse_unknown: bool
     refuse_invalid: bool
     shown: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = MISSING_NUMBERS
+    check: Callable[[Mapping[str, None]], None] | None = None
 
     def check_columns(self, names: Mapping[str, None]) -> None:
-        """Raise PassthroughColumnsMissing or DataError for columns not in the data."""
+        """Raise PassthroughColumnsMissing, then what `check` raises."""
         if self.passthrough != "all":
             missing = [name for name in self.passthrough if name not in names]
             if missing:
@@ -117,7 +128,15 @@ class Wanted:
                     "passthroughColumns do not match columns, columns expected but"
                     f" not found: [{listed}]"
                 )
-        self.decoder.check_columns(names.keys())
+        if self.check is None:
+            self.decoder.check_columns(names.keys())
+        else:
+            self.check(names)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns whose cells are wanted beside those that are decoded."""
+        return (*self.shown, *self.numbers)
 
     def passed_through(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the names of the columns to pass through, given those of the data."""
@@ -143,7 +162,7 @@ class Wanted:
             refuse_invalid=self.refuse_invalid,
         )
         values = {name: [record.get(name) for record in records] for name in passed}
-        cells = {name: [record.get(name) for record in records] for name in self.shown}
+        cells = {name: [record.get(name) for record in records] for name in self.beside}
         return Chunk(first_row, columns, values, cells)
 
     def batch_chunk(
@@ -159,7 +178,7 @@ class Wanted:
             first_row,
             columns,
             {name: batch.column(name) for name in passed},
-            {name: batch.column(name) for name in self.shown},
+            {name: batch.column(name) for name in self.beside},
         )
 
 
@@ -195,13 +214,15 @@ def _read_large_csv(
         feature.name: feature.kind == "numeric" and feature.name not in passed
         for feature in features
     }
-    needed = dict.fromkeys((*is_number, *passed))
+    is_number |= {name: name not in passed for name in wanted.numbers}
+    needed = dict.fromkeys((*is_number, *passed, *wanted.shown))
     batches = read_batches(
         data,
         start,
         names,
         numbers=[name for name in needed if is_number.get(name)],
         texts=[name for name in needed if not is_number.get(name)],
+        missing=wanted.missing,
         block_bytes=_CHUNK_BYTES,
     )
     first_row = 0

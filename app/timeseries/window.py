@@ -1,0 +1,282 @@
+"""Which rows of a request are predicted, and from where: forecast point and window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.timeseries.clock import Times
+from backends.timeseries.dates import DateFormat
+from backends.timeseries.forecasting import grid_of
+from backends.timeseries.levels import (
+    baseline_of,
+    differenced_from,
+    seasonal_offsets,
+    undone_with,
+)
+from backends.timeseries.pairs import Pairs
+from backends.timeseries.panel import Grid, Panel
+from backends.timeseries.refusals import (
+    ForecastTooLarge,
+    HistoryTooShort,
+    KnownInAdvanceMissing,
+    NoRowsToPredict,
+    NoValidOutputRows,
+)
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of the forecasts it wants; times without a zone mean UTC.
+
+    forecast_point: None for the newest possible one.
+    start, end: of the timestamps to predict from every possible forecast point, the end
+        left out; both or neither.
+    relax_known_in_advance: what is known in advance may be missing.
+    """
+
+    forecast_point: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    relax_known_in_advance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a request may ask for.
+
+    forecasts: in an answer. cells: time steps times series that are looked at.
+    """
+
+    forecasts: int
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is predicted, in the order of the answer.
+
+    pairs: one at least; by series, then by timestamp, then by distance.
+    forecast_points: datetime64[us] (n,).
+    """
+
+    panel: Panel
+    grid: Grid
+    pairs: Pairs
+    forecast_points: Times
+
+
+def plan(panel: Panel, asked: Asked, limits: Limits, *, allow_partial: bool) -> Plan:
+    """Find what is to be predicted, and whether the rows are enough for it.
+
+    allow_partial: a series may begin later than the derivation window does.
+
+    Raises ForecastRefused with the documents' texts, ForecastTooLarge.
+
+    Source: "Time series predictions for deployments".
+    """
+    if np.isnan(panel.target).all():
+        raise NoValidOutputRows
+    if asked.start is None or asked.end is None:
+        return _forecast(panel, asked, limits, allow_partial)
+    return _historical(panel, asked, limits, allow_partial)
+
+
+# ---- From one forecast point
+
+
+def _forecast(panel: Panel, asked: Asked, limits: Limits, allow_partial: bool) -> Plan:
+    spec = panel.spec
+    point, origins = _forecast_point(panel, asked.forecast_point)
+    distances = panel.steps - origins[panel.series]
+    if not (distances <= 0).any():
+        # The forecast point is before all rows.
+        raise HistoryTooShort(spec)
+    window = spec.forecast_window
+    inside = (distances >= window.start) & (distances <= window.end)
+    rows = np.flatnonzero(inside)
+    if not len(rows):
+        raise _no_rows(panel, point)
+    if np.isnan(panel.target[distances <= 0]).all():
+        raise NoValidOutputRows
+    _refuse_many(len(rows), limits)
+    rows = rows[np.lexsort((distances[rows], panel.series[rows]))]
+    series = panel.series[rows]
+    pairs = Pairs(series, origins[series], distances[rows], rows)
+    grid = grid_of(panel, pairs, limits.cells)
+    enough = _has_targets(panel, grid, pairs, allow_partial)
+    if not allow_partial:
+        enough &= panel.has_history(pairs.series, pairs.origins)
+    if not enough.all():
+        raise HistoryTooShort(spec)
+    if not asked.relax_known_in_advance:
+        _refuse_unknown(panel, grid, pairs)
+    return Plan(panel, grid, pairs, np.full(len(pairs), point))
+
+
+def _forecast_point(panel: Panel, asked: datetime | None) -> tuple[np.datetime64, Ints]:
+    """The forecast point, and its step in each series.
+
+    Unless it is asked for, it is the newest timestamp with a target less the end of the
+    derivation window.
+    """
+    end = panel.spec.feature_derivation_window.end
+    newest = int(np.where(np.isnan(panel.target), _NEVER, panel.times).argmax())
+    if panel.spec.is_row_based:
+        point = panel.times[newest] if asked is None else _moment(asked)
+        if asked is None and end:
+            point = _time_of_place(panel, newest, -end)
+        return point, _places_at(panel, point)
+    if asked is None:
+        step = int(panel.steps[newest]) - end
+    else:
+        # Between two steps it is the one before.
+        step = int(panel.clock.steps(np.array([_moment(asked)]))[0])
+    here = np.flatnonzero(panel.steps == step)
+    if len(here):
+        point = panel.times[here[0]]
+    else:
+        point = panel.clock.times(np.array([step]))[0]
+    return point, np.full(len(panel.labels), step)
+
+
+_NEVER = np.datetime64("0001-01-01", "us")
+
+
+def _moment(asked: datetime) -> np.datetime64:
+    return np.datetime64(asked.replace(tzinfo=None), "us")
+
+
+def _time_of_place(panel: Panel, row: int, after: int) -> np.datetime64:
+    """When the row so many places after a row is; the last one's if there is none."""
+    own = np.flatnonzero(panel.series == panel.series[row])
+    place = min(int(panel.steps[row]) + after, len(own) - 1)
+    found: np.datetime64 = panel.times[own[panel.steps[own] == place][0]]
+    return found
+
+
+def _places_at(panel: Panel, point: np.datetime64) -> Ints:
+    """The place of the last row of each series that is not after a moment.
+
+    -1 where there is none.
+    """
+    places = np.full(len(panel.labels), -1, np.int64)
+    before = panel.times <= point
+    np.maximum.at(places, panel.series[before], panel.steps[before])
+    return places
+
+
+def _no_rows(panel: Panel, point: np.datetime64) -> NoRowsToPredict:
+    spec = panel.spec
+    dates = DateFormat(spec.datetime_format)
+    step = panel.clock.steps(np.array([point]))[0]
+    window = np.array([spec.forecast_window.start, spec.forecast_window.end])
+    first, last = panel.clock.times(step + window)
+    return NoRowsToPredict(dates.format(point), dates.format(first), dates.format(last))
+
+
+# ---- From every possible forecast point
+
+
+def _historical(
+    panel: Panel, asked: Asked, limits: Limits, allow_partial: bool
+) -> Plan:
+    assert asked.start is not None and asked.end is not None
+    spec, window = panel.spec, panel.spec.forecast_window
+    start, end = _moment(asked.start), _moment(asked.end)
+    rows = np.flatnonzero((panel.times >= start) & (panel.times < end))
+    if not len(rows):
+        raise NoValidOutputRows
+    distances = np.arange(window.start, window.end + 1)
+    if len(rows) * len(distances) > _MOST_CANDIDATES:
+        _refuse_many(len(rows) * len(distances), limits)
+    pairs = Pairs.every(panel, rows, distances)
+    known_until = np.full(len(panel.labels), _BEFORE_ALL)
+    known = ~np.isnan(panel.target)
+    np.maximum.at(known_until, panel.series[known], panel.steps[known])
+    latest = pairs.origins + spec.feature_derivation_window.end
+    possible = latest <= known_until[pairs.series]
+    possible &= panel.first_steps[pairs.series] <= latest
+    if not allow_partial:
+        possible &= panel.has_history(pairs.series, pairs.origins)
+    pairs = pairs.take(possible)
+    if not len(pairs):
+        raise HistoryTooShort(spec)
+    grid = grid_of(panel, pairs, limits.cells)
+    pairs = pairs.take(_has_targets(panel, grid, pairs, allow_partial))
+    if not len(pairs):
+        raise HistoryTooShort(spec)
+    _refuse_many(len(pairs), limits)
+    if not asked.relax_known_in_advance:
+        _refuse_unknown(panel, grid, pairs)
+    points = panel.times_at(grid, pairs.series, pairs.origins)
+    return Plan(panel, grid, pairs, points)
+
+
+# Pairs of which some may turn out to lack a history: 640 MB while they are looked at.
+_MOST_CANDIDATES = 10_000_000
+_BEFORE_ALL = np.iinfo(np.int64).min
+
+
+# ---- What pairs need
+
+
+def _refuse_many(forecasts: int, limits: Limits) -> None:
+    if forecasts > limits.forecasts:
+        raise ForecastTooLarge(
+            f"The answer would have {forecasts} forecasts, more than"
+            f" {limits.forecasts}: ask for fewer series or a shorter range at once"
+        )
+
+
+def _has_targets(panel: Panel, grid: Grid, pairs: Pairs, allow_partial: bool) -> Bools:
+    """Whether the targets that undo transforms are there, for each pair.
+
+    Unless a part of the history is enough, so are all that differences are made of.
+    """
+    spec = panel.spec
+    known = np.append(~np.isnan(panel.target), False)
+    baseline = baseline_of(spec)
+    if baseline is not None:
+        end = spec.feature_derivation_window.end
+        offsets = seasonal_offsets(pairs.distances, baseline.period, end)
+        return np.asarray(known[grid.find(pairs.series, pairs.origins + offsets)])
+    first = differenced_from(spec)
+    if first is None:
+        return np.ones(len(pairs), np.bool_)
+    needed = undone_with(spec) if allow_partial else range(first, 1)
+    found = np.ones(len(pairs), np.bool_)
+    for offset in needed:
+        found &= known[grid.find(pairs.series, pairs.origins + offset)]
+    return found
+
+
+def _refuse_unknown(panel: Panel, grid: Grid, pairs: Pairs) -> None:
+    """Raise KnownInAdvanceMissing if predicted rows lack what is known in advance."""
+    names = panel.spec.known_in_advance
+    rows = pairs.rows
+    if panel.spec.strategy == "recursive" and names:
+        # The steps on the way are predicted as well.
+        rows = _rows_on_the_way(grid, pairs)
+    lacking = [
+        name
+        for name in names
+        if np.isnan(np.append(panel.columns[name], np.nan)[rows]).any()
+    ]
+    if lacking:
+        raise KnownInAdvanceMissing(lacking)
+
+
+def _rows_on_the_way(grid: Grid, pairs: Pairs) -> Ints:
+    found = [
+        grid.find(part.series, part.origins + distance)
+        for distance in range(1, int(pairs.distances.max()) + 1)
+        if len(part := pairs.take(pairs.distances >= distance))
+    ]
+    return np.unique(np.concatenate(found)).astype(np.int64)
