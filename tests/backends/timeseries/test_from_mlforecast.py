@@ -5,10 +5,21 @@ import os
 import subprocess
 from pathlib import Path
 
+import lightgbm
+import numpy as np
+import pandas as pd
 import pytest
+from pyarrow import csv
+
+from backends.timeseries.forecasting import forecast, grid_of
+from backends.timeseries.frames import training_frame
+from backends.timeseries.pairs import Pairs
+from backends.timeseries.spec_json import load_spec
+from backends.timeseries.training import panel_of_table
 
 ROOT = Path(__file__).parents[3]
 TRAIN = ROOT / "tests" / "mlforecast" / "train.py"
+EMPLOYMENT = ROOT.parent / "shared" / "data" / "us_employment_long.csv"
 
 
 def train(folder, *data):
@@ -165,3 +176,101 @@ def test_what_no_spec_can_say_is_refused_by_name(trained, name):
 
 def test_every_refusal_is_expected(trained):
     assert {*json.loads((trained / "refusals.json").read_bytes())} == {*REFUSALS}
+
+
+# ---- Answers
+
+# What trains on the target's history alone, and so on any data.
+PLAIN = ("plain", "differences", "logarithm", "others")
+
+
+@pytest.fixture(scope="module")
+def employed(tmp_path_factory):
+    """The same models of 22 monthly series of employment, on machines that have it."""
+    if not EMPLOYMENT.exists():
+        pytest.skip("the employment data is not on this machine")
+    folder = tmp_path_factory.mktemp("employment")
+    names = {"sector": "unique_id", "month": "ds", "jobs": "y"}
+    data = pd.read_csv(EMPLOYMENT).rename(columns=names)
+    data["y"] = data["y"].astype(float)
+    data.to_csv(folder / "data.csv", index=False)
+    return train(folder, folder / "data.csv")
+
+
+def read(path, *texts):
+    types = csv.ConvertOptions(column_types=dict.fromkeys(texts, "string"))
+    return csv.read_csv(path, convert_options=types)
+
+
+def answers_of(folder):
+    """What is forecast from the request of a case; by series and timestamp."""
+    spec = load_spec(folder / "spec.json")
+    panel = panel_of_table(read(folder / "request.csv", "unique_id", "ds", "y"), spec)
+    last = panel.steps[~np.isnan(panel.target)].max()
+    distances = panel.steps - last
+    window = spec.forecast_window
+    rows = np.flatnonzero((distances >= window.start) & (distances <= window.end))
+    pairs = Pairs(panel.series[rows], np.full(len(rows), last), distances[rows], rows)
+    assert panel.has_history(pairs.series, pairs.origins).all()
+    found = forecast(panel, grid_of(panel, pairs), pairs, model_of(folder, spec))
+    labels = [panel.labels[series] for series in pairs.series]
+    days = np.datetime_as_string(panel.times[rows], "D")
+    answers = found.values  # noqa: PD011
+    return dict(zip(zip(labels, days, strict=True), answers[:, 0], strict=True))
+
+
+def model_of(folder, spec):
+    files = spec.models or {1: "model.txt"}
+    boosters = {
+        distance: lightgbm.Booster(model_file=folder / file)
+        for distance, file in files.items()
+    }
+
+    def predict(matrix):
+        if not spec.models:
+            return boosters[1].predict(matrix, num_threads=1)[:, None]
+        answers = np.empty((len(matrix), 1))
+        for row, (*cells, distance) in enumerate(matrix):
+            answers[row] = boosters[int(distance)].predict([cells], num_threads=1)
+        return answers
+
+    return predict
+
+
+def theirs(folder):
+    answers = read(folder / "answers.csv", "unique_id", "ds").to_pydict()
+    return {
+        (series, day): value
+        for series, day, value in zip(*answers.values(), strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "columns", "distances", "later_distances"])
+def test_forecasts_are_those_of_mlforecast_to_the_last_bit(trained, name):
+    expected = theirs(trained / name)
+    assert len(expected) >= 9
+    assert answers_of(trained / name) == expected
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_forecasts_of_employment_are_those_of_mlforecast(employed, name):
+    expected = theirs(employed / name)
+    assert len(expected) == 22 * 12
+    assert answers_of(employed / name) == expected
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_training_features_are_those_of_mlforecast(trained, name):
+    """To 1e-8 only: mlforecast's rolling mean and deviation run on along a series."""
+    folder = trained / name
+    spec = load_spec(folder / "spec.json")
+    history = read(folder / "history.csv", "unique_id", "ds").to_pandas()
+    features, y, meta = training_frame(history, spec)
+    expected = read(folder / "training.csv", "unique_id", "ds").to_pandas()
+    # Where a window may be incomplete, mlforecast begins earlier than a request can.
+    expected = expected.set_index(["unique_id", "ds"]).loc[
+        [*zip(meta["series"], meta["timestamp"].dt.strftime("%Y-%m-%d"), strict=True)]
+    ]
+    derived = expected[spec.names].astype(float)
+    np.testing.assert_allclose(features, derived, rtol=1e-8, atol=1e-8)
+    np.testing.assert_array_equal(y, expected["y"])
