@@ -22,6 +22,8 @@ _SAMPLES = (
 _ABSENT = datetime(1900, 1, 1, tzinfo=UTC)
 _FIELDS = ("month", "day", "hour", "minute", "second", "microsecond")
 
+_MOST_CHARACTERS = 256
+
 _WIDTHS = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
 _DEFAULTS = {"m": 1, "d": 1, "H": 0, "M": 0, "S": 0, "f": 0}
 _HIGHEST = {"H": 23, "M": 59, "S": 59}
@@ -37,6 +39,9 @@ class DateFormat:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError, a sentence, for a format that cannot be used."""
+        # strptime takes quadratic time to read one.
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"the format has more than {_MOST_CHARACTERS} characters")
         for sample in _SAMPLES:
             _check(text, sample)
         self.text = text
