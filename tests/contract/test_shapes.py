@@ -84,7 +84,7 @@ def explanations_of(model: Model, stated: dict[str, Any]) -> Explanations:
     symbols = stated.get("symbols")
     classes = stated.get("classes", [["?"]] * len(features))
     mismatch = stated.get("mismatch")
-    remaining = stated.get("remaining")
+    base, remaining = stated.get("base"), stated.get("remaining")
     return Explanations(
         np.array(stated["explained"]),
         np.array(
@@ -93,7 +93,7 @@ def explanations_of(model: Model, stated: dict[str, Any]) -> Explanations:
         features,
         np.array(stated["strengths"], np.float64),
         None if symbols is None else np.vectorize(SYMBOLS.index)(np.array(symbols)),
-        stated.get("base", 0.0),
+        None if base is None else np.full(len(features), base),
         None if remaining is None else np.array(remaining),
         None if mismatch is None else Mismatch(**mismatch),
     )
