@@ -8,9 +8,10 @@ verdict says which engine serves the model; see `backends.compiled`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from app.validation import ways
 from backends import bundle, compiled, load, sandbox
 from backends.base import Backend, ModelFileRejected
 from backends.bundle import BundleRejected
+from backends.by_distance import member
 from backends.compiled import Reason, Verdict
 from backends.explanations.materials import Materials
 from backends.features import Columns, DataError, Decoder
@@ -87,36 +89,77 @@ def _compile(
     unless: Callable[[Path], bool],
 ) -> Verdict:
     def fill(incoming: Path) -> None:
-        verdict = _verdict(folder, model, incoming, config)
-        if verdict.engine != compiled.TREES:
-            for path in incoming.iterdir():
-                path.unlink()
+        fill_with = _fill_each if model.files else _fill_one
+        try:
+            verdict = fill_with(folder, model, incoming, config)
+        except ModelFileRejected as error:
+            _clear(incoming)
+            verdict = Verdict(compiled.library(model.format), "failed", str(error))
         compiled.write(incoming, model.id, verdict)
 
     kept.put(model.id, fill, unless=unless)
     return compiled.read(kept.path(model.id), model.format)
 
 
-def _verdict(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
-    """Build and prove in a child process. Raises OSError."""
-    try:
-        reason, detail = sandbox.run(
-            "app.compilation:build",
-            str(folder.absolute()),
-            str(incoming.absolute()),
-            seconds=config.model_seconds,
-            memory=config.model_memory,
-            # Arrays were in memory before they are in a file.
-            file_bytes=config.model_memory,
-            prepare=("backends.trees.kernel_cache:prepare", str(config.kernels)),
-        )
-    except ModelFileRejected as error:
-        reason, detail = "failed", str(error)
+def _fill_one(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
+    """Compile a model of one file. Raises ModelFileRejected and OSError."""
+    answer = _in_child("build", folder, incoming, config, config.model_seconds)
+    return _settled(answer, incoming, model)
+
+
+def _fill_each(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
+    """Compile a model with a file for each forecast distance, each into its folder.
+
+    Raises ModelFileRejected and OSError.
+    """
+    # One child for all: starting it takes longer than compiling most models.
+    seconds = config.model_seconds * len(model.files)
+    answers = _in_child("build_each", folder, incoming, config, seconds)
+    verdicts = {}
+    for distance, answer in zip(model.files, answers, strict=True):
+        place = incoming / str(distance)
+        verdicts[distance] = _settled(answer, place, model)
+        compiled.write(place, member(model, distance).id, verdicts[distance])
+    return compiled.of_all(verdicts)
+
+
+def _settled(answer: Sequence[str], place: Path, model: Model) -> Verdict:
+    """The verdict that an answer of `build` comes to; without arrays if need be.
+
+    Raises OSError.
+    """
+    reason, detail = answer
     if reason == _NOT_WRITTEN:
         # It says nothing of the model: there must be no verdict.
-        raise OSError(f"{incoming.parent}: {detail}")
-    engine = compiled.library(model.format) if reason else compiled.TREES
-    return Verdict(engine, reason, detail)
+        raise OSError(f"{place.parent}: {detail}")
+    if not reason:
+        return Verdict(compiled.TREES, detail=detail)
+    _clear(place)
+    return Verdict(compiled.library(model.format), cast(Reason, reason), detail)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _in_child(
+    name: str, folder: Path, incoming: Path, config: Config, seconds: float
+) -> Any:
+    """What a function below answers, built and proved in a child process."""
+    return sandbox.run(
+        f"app.compilation:{name}",
+        str(folder.absolute()),
+        str(incoming.absolute()),
+        seconds=seconds,
+        memory=config.model_memory,
+        # Arrays were in memory before they are in a file.
+        file_bytes=config.model_memory,
+        prepare=("backends.trees.kernel_cache:prepare", str(config.kernels)),
+    )
 
 
 # ---- In the child
@@ -131,7 +174,26 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
     Raises ModelFileRejected, BundleRejected and other ValueErrors.
     """
     path = Path(folder)
+    return _build(path, bundle.read(path), Path(target))
+
+
+def build_each(folder: str, target: str) -> list[tuple[Reason | Unwritten, str]]:
+    """The same for each model of a bundle that has one for each forecast distance.
+
+    Each has a folder of its own in the target, named by the distance. Returns what
+    `build` does of each, in the card's order.
+    """
+    path = Path(folder)
     model = bundle.read(path)
+    found = []
+    for distance in model.files:
+        place = Path(target) / str(distance)
+        place.mkdir(mode=0o700)
+        found.append(_build(path, member(model, distance), place))
+    return found
+
+
+def _build(path: Path, model: Model, target: Path) -> tuple[Reason | Unwritten, str]:
     try:
         ensemble = read_ensemble(path, model)
         engine = Engine(ensemble)
@@ -139,13 +201,13 @@ def build(folder: str, target: str) -> tuple[Reason | Unwritten, str]:
         return "not covered", f"the tree engine does not cover it: {error}"
     library = load(path, model)
     try:
-        engine.write(Path(target))
+        engine.write(target)
         # As a worker will: what is proved is what lies in the files.
-        trees = TreesBackend(Path(target), model)
+        trees = TreesBackend(target, model)
         for what, columns in _rows(path, model, ensemble):
             prove_equal(trees, library, columns, what)
         # Of the last, which are all of them.
-        return "", _explain(path, Path(target), ensemble, library, columns)
+        return "", _explain(path, target, ensemble, library, columns)
     except AnswersDiffer as error:
         return "differs", str(error)
     except OSError as error:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from app.training_data import spread
 from backends.base import Backend
 from backends.bundle import GOLDEN
+from backends.by_distance import member
 from backends.features import Columns, DataError, Decoder
 from backends.model import Feature, Label, Model
 
@@ -82,7 +83,7 @@ def make(folder: Path, backend: Backend, table: pa.Table, columns: Columns) -> G
     model = backend.model
     rows = _mixed_rows(model, table, columns)
     rows += _edge_rows(model, rows[0], columns)
-    answer = _ANSWERS[model.format](folder, model)
+    answer = answering(folder, model)
     decoder = Decoder.of(model)
     kept, values, raw = [], [], []
     for row in rows:
@@ -152,10 +153,12 @@ def _cell(
 
 def _edge_rows(model: Model, base: Record, columns: Columns) -> list[Record]:
     """Rows at the edges of what a model may be sent."""
-    numeric = [f for f in model.features if f.kind == "numeric"]
+    own = model.features[:-1] if model.files else model.features
+    numeric = [f for f in own if f.kind == "numeric"]
     texts = [f.name for f in model.features if f.kind == "text"]
     optional = [f.name for f in model.features if _may_be_missing(f)]
     edges: list[Record] = [
+        *({model.features[-1].name: distance} for distance in model.files),
         *_extremes(model, columns),
         *({f.name: n for f in numeric if _fits(f, n)} for n in _NUMBERS),
         {f.name: _unseen(f) for f in model.features if f.kind == "categorical"},
@@ -207,6 +210,27 @@ def _unseen(feature: Feature) -> Label:
 Answer = Callable[[Sequence[Record]], tuple[Floats, Floats]]
 
 
+def answering(folder: Path, model: Model) -> Answer:
+    """What answers rows another way than serving: predictions, and raw scores.
+
+    folder: with the model files. Its libraries are too heavy for a server.
+    """
+    if not model.files:
+        return _ANSWERS[model.format](folder, model)
+    name = model.features[-1].name
+    members = {
+        distance: _ANSWERS[model.format](folder, member(model, distance))
+        for distance in model.files
+    }
+
+    def answer(rows: Sequence[Record]) -> tuple[Floats, Floats]:
+        singly = [members[row[name]]([row]) for row in rows]
+        values, raw = zip(*singly, strict=True)
+        return np.concatenate(values), np.concatenate(raw)
+
+    return answer
+
+
 def _lightgbm(folder: Path, model: Model) -> Answer:
     """Have the training library answer, from a pandas frame."""
     import lightgbm
@@ -215,12 +239,13 @@ def _lightgbm(folder: Path, model: Model) -> Answer:
     booster = lightgbm.Booster(model_file=folder / model.file)
 
     def column(feature: Feature, cells: Sequence[Any]) -> Any:
-        if feature.categories is None:
-            return pd.Series(
-                [np.nan if cell is None else float(cell) for cell in cells]
-            )
-        known = [cell if cell in feature.categories else None for cell in cells]
-        return pd.Categorical(known, categories=list(feature.categories))
+        levels = feature.categories
+        if levels is not None and booster.pandas_categorical:
+            known = [cell if cell in levels else None for cell in cells]
+            return pd.Categorical(known, categories=list(levels))
+        # Else it was trained on the codes themselves, as derived features are.
+        numbers = [_coded(feature, cell) for cell in cells]
+        return pd.Series([np.nan if cell is None else float(cell) for cell in numbers])
 
     def answer(rows: Sequence[Record]) -> tuple[Floats, Floats]:
         frame = pd.DataFrame(
@@ -281,7 +306,7 @@ def _onnx(folder: Path, model: Model) -> Answer:
     def answer(rows: Sequence[Record]) -> tuple[Floats, Floats]:
         answers = []
         for row in rows:
-            cells = [row[feature.name] for feature in model.features]
+            cells = [_coded(each, row[each.name]) for each in model.features]
             feed = {}
             for declared in session.get_inputs():
                 width = declared.shape[1] if len(declared.shape) == 2 else 1
@@ -300,6 +325,13 @@ _ANSWERS: Mapping[str, Callable[[Path, Model], Answer]] = {
     "lightgbm": _lightgbm,
     "onnx": _onnx,
 }
+
+
+def _coded(feature: Feature, cell: Any) -> Any:
+    """A level's position in its categories, None if it is none; other cells as such."""
+    if feature.categories is None:
+        return cell
+    return feature.categories.index(cell) if cell in feature.categories else None
 
 
 def _of_positive(model: Model, values: Floats) -> Floats:

@@ -20,7 +20,9 @@ FORMATS = {
 ENTRY_POINTS = "foretell.backends"
 
 
-_ENGINES = {compiled.TREES: "backends.trees.backend:TreesBackend"}
+# The engine that models are compiled for, and what has one file for each distance.
+_TREES = "backends.trees.backend:TreesBackend"
+_BY_DISTANCE = "backends.by_distance:DistanceBackend"
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +39,27 @@ def load(folder: Path, model: Model, compiled_folder: Path | None = None) -> Bac
     if compiled_folder is not None:
         # The engine checks its arrays itself, as it maps them.
         verdict = compiled.read(compiled_folder, model.format)
-        if verdict.engine in _ENGINES:
+        if verdict.has_trees:
             try:
                 compiled.check_model(compiled_folder, model.id)
-                return _class_at(_ENGINES[verdict.engine])(compiled_folder, model)
+                return _load_compiled(folder, model, compiled_folder)
             except (ImportError, OSError, ValueError) as error:
                 verdict = compiled.damaged(compiled_folder, model.format, error)
         if verdict.reason in ("missing", "damaged"):
             message = "model %s is served by %s: %s"
             log.warning(message, model.id, verdict.engine, verdict.detail)
+    if model.files:
+        return _class_at(_BY_DISTANCE)(folder, model)
     return backend_class(model.format)(folder, model)
+
+
+def _load_compiled(folder: Path, model: Model, compiled_folder: Path) -> Backend:
+    """Raises ImportError, OSError and ValueError where the arrays cannot be used."""
+    if not model.files:
+        return _class_at(_TREES)(compiled_folder, model)
+    from backends.by_distance import DistanceBackend
+
+    return DistanceBackend(folder, model, compiled_folder)
 
 
 def backend_class(format: str) -> type[Backend]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Backend(ABC):
     nbytes: memory that the loaded model holds, for the model cache's budget.
     """
 
-    engine: ClassVar[str]
+    engine: str
     model: Model
     nbytes: int
 

@@ -1,13 +1,16 @@
 """What a deployment made of its model: the engine's arrays and the verdict on them.
 
 A compiled folder holds the arrays of the tree engine and a verdict, which names the
-engine that is to serve the model. Where that is its library, there are no arrays.
+engine that is to serve the model. Where that is its library, there are no arrays. Of a
+model with a file for each forecast distance there is a compiled folder inside for each,
+named by the distance.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +20,9 @@ TREES = "trees"
 
 # What serves a format when the tree engine does not; see `Backend.engine`.
 LIBRARIES = {"lightgbm": "lightgbm", "onnx": "onnxruntime"}
+
+# Between the engines of a model of several files.
+_AND = " and "
 
 Reason = Literal["", "not covered", "differs", "failed", "missing", "damaged"]
 
@@ -40,6 +46,33 @@ class Verdict:
     engine: str
     reason: Reason = ""
     detail: str = ""
+
+    @property
+    def has_trees(self) -> bool:
+        """Whether the tree engine serves the model, or some of its files."""
+        return TREES in self.engine.split(_AND)
+
+
+def together(engines: Collection[str]) -> str:
+    """What serves a model of several files; engines: what serves each."""
+    return _AND.join(sorted(set(engines)))
+
+
+def of_all(verdicts: Mapping[int, Verdict]) -> Verdict:
+    """The verdict on a model with one file for each forecast distance.
+
+    verdicts: on each file, by its distance. The first that says more than that the
+    tree engine serves it speaks for all that do.
+    """
+    engine = together([each.engine for each in verdicts.values()])
+    told = [distance for distance, each in verdicts.items() if each.reason]
+    told = told or [distance for distance, each in verdicts.items() if each.detail]
+    if not told:
+        return Verdict(engine)
+    first = verdicts[told[0]]
+    more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+    detail = f"at the forecast distance {told[0]}{more}, {first.detail}"
+    return Verdict(engine, first.reason, detail)
 
 
 def library(format: str) -> str:
@@ -89,7 +122,7 @@ def check_model(folder: Path, model_id: str) -> None:
 def examine(folder: Path, format: str) -> Verdict:
     """The verdict, after every file was held against its checksum."""
     verdict = read(folder, format)
-    if verdict.engine == TREES:
+    if verdict.reason not in ("missing", "damaged"):
         try:
             _check(folder)
         except (OSError, CompiledDamaged) as error:
@@ -129,10 +162,11 @@ def _content(folder: Path) -> dict[str, Any]:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
+    own = folder / VERDICT
     return {
-        path.name: _sha256(path)
-        for path in sorted(folder.iterdir())
-        if path.name != VERDICT
+        path.relative_to(folder).as_posix(): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != own
     }
 
 

@@ -43,6 +43,9 @@ FLOAT_TYPES = ("tensor(float)", "tensor(double)", "tensor(float16)")
 # A float64 holds whole numbers exactly up to here.
 _WHOLE = {"int64": 2**53, "int32": 2**31 - 1}
 
+# What else lies in a bundle.
+_NO_WEIGHTS = (".json", ".parquet", ".csv", ".onnx")
+
 # Rows sent to the graph at once: the tensors between its nodes stay small whatever
 # the size of the request.
 _CHUNK_ROWS = 4096
@@ -321,11 +324,13 @@ def _memory(folder: Path, file: str) -> int:
     """Bytes that the loaded graph takes, guessed from its files.
 
     Trees take six times their size in the file, weights less than twice (measured).
-    External data lies beside the graph; the rest of a bundle is JSON and Parquet.
+    External data lies beside the graph; the rest of a bundle is JSON, Parquet and CSV,
+    and other graphs, of other forecast distances.
     """
     sizes = {path: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    beside = [path for path in sizes if path.suffix not in (".json", ".parquet")]
-    return sum(sizes[path] * (6 if path.name == file else 1) for path in beside)
+    data = [path for path in sizes if path.suffix not in _NO_WEIGHTS]
+    own = folder / file
+    return sizes[own] * 6 + sum(sizes[path] for path in data if path != own)
 
 
 def _said(error: Exception) -> str:

@@ -270,10 +270,15 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         return
     features = model.pop("features")
     versions = model.pop("versions")
+    spec = model.pop("time_series", None)
+    if files := model.pop("models", {}):
+        model["file"] = f"{len(files)} files, one for each forecast distance"
     engine = {"engine": facts["engine"]}
     if facts["engine_reason"]:
         engine["because"] = facts["engine_reason"]
     print_facts({"bundle": facts["bundle"]} | engine | model, "Model")
+    if spec is not None:
+        print_facts(_time_series(spec), "Time series")
     print_facts(versions, "Made with")
     click.echo("\nFeatures")
     rows = [
@@ -281,6 +286,21 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         for each in features
     ]
     print_table(("NAME", "KIND", "TYPE", "MISSING", "LEVELS"), rows)
+
+
+def _time_series(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of the rows that forecasts are made from."""
+    step, unit = spec.get("timeStep", 1), spec.get("timeUnit", "DAY")
+    back, ahead = spec["featureDerivationWindow"], spec["forecastWindow"]
+    return {
+        "timestamps": f"{spec['datetimeColumn']}, as {spec['datetimeFormat']}",
+        "series": spec.get("seriesIdColumn"),
+        "step": "ROW" if spec.get("windowsBasisUnit") == "ROW" else f"{step} {unit}",
+        "derived from": f"after {back['start']} to {back['end']}",
+        "forecast": f"{ahead['start']} to {ahead['end']}",
+        "known in advance": spec.get("knownInAdvance", []),
+        "strategy": spec.get("strategy", "direct"),
+    }
 
 
 def _levels(feature: dict[str, Any]) -> str:

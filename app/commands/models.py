@@ -57,10 +57,10 @@ def found(text: str, config: Config) -> Iterator[Found]:
     with _folders(text, config) as (folder, settings, threshold, compiled):
         # Imported after pyarrow has been told that there is no pandas.
         from app.model_cache import load_served
-        from backends.compiled import TREES, read
+        from backends.compiled import read
         from backends.trees.kernel_cache import prepare
 
-        if compiled is not None and read(compiled, "").engine == TREES:
+        if compiled is not None and read(compiled, "").has_trees:
             prepare(config.kernels)
         yield Found(load_served(folder, compiled), settings, threshold)
 

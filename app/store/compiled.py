@@ -70,6 +70,10 @@ class CompiledModels:
 def _settle(folder: Path) -> None:
     """Have private files on the disk, whoever wrote them."""
     for path in folder.iterdir():
+        if path.is_dir():
+            path.chmod(0o700)
+            _settle(path)
+            continue
         path.chmod(0o600)
         with path.open("rb") as file:
             os.fsync(file.fileno())

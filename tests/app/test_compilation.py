@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from app import compilation
-from app.compilation import build, compile_deployed, compile_missing
+from app.compilation import build, build_each, compile_deployed, compile_missing
 from app.config import Config
+from app.model_cache import load_served
 from app.package import PackageOptions, package
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from backends import bundle, compiled, load, sandbox
+from backends import bundle, by_distance, compiled, load, sandbox
 from backends.compiled import TREES
 from backends.explanations.materials import Materials
 from backends.features import Columns
@@ -25,6 +26,7 @@ from backends.trees import fingerprint
 from backends.trees.backend import TreesBackend
 from backends.trees.engine import Engine
 from backends.trees.explainer import Explainer
+from tests.by_distance import make_by_distance
 
 
 def make(folder: Path, **parameters: Any) -> Path:
@@ -85,6 +87,12 @@ def arrays(kept: CompiledModels, folder: Path) -> list[Path]:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets tests change what the child runs."""
     monkeypatch.setattr(sandbox, "run", lambda _, *given, **caps: build(*given))
+
+
+@pytest.fixture
+def in_process_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for models of several files."""
+    monkeypatch.setattr(sandbox, "run", lambda _, *given, **caps: build_each(*given))
 
 
 def test_plain_model_gets_the_engine(
@@ -249,6 +257,68 @@ def test_missing_models_are_compiled_with_a_line_each(
     assert lines[1].startswith(f"model {ids[1]} is compiled for lightgbm: ")
     assert lines[2].startswith(f"model {'0' * 24} is not compiled: ")
     assert [compiled.is_missing(kept.path(each)) for each in ids] == [False, False]
+
+
+@pytest.mark.parametrize("format", ["lightgbm", "onnx"])
+def test_each_file_of_a_model_is_compiled_under_an_id_of_its_own(
+    kept: CompiledModels, config: Config, tmp_path: Path, format: str
+) -> None:
+    made = make_by_distance(tmp_path / "bundle", format)
+    verdict = deploy(made.folder, kept, config)
+    assert (verdict.engine, verdict.reason, verdict.detail) == (TREES, "", "")
+    folder = kept.path(made.model.id)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("1", "10", "2", compiled.VERDICT)
+    ]
+    for distance in made.model.files:
+        compiled.check_model(
+            folder / str(distance), by_distance.member(made.model, distance).id
+        )
+        assert (folder / str(distance)).stat().st_mode & 0o777 == 0o700
+        for path in (folder / str(distance)).iterdir():
+            assert path.stat().st_mode & 0o777 == 0o600
+    assert compiled.examine(folder, format) == verdict
+    assert load_served(made.folder, folder).backend.engine == TREES
+
+
+def test_file_that_is_not_covered_is_its_librarys_alone(
+    kept: CompiledModels, config: Config, tmp_path: Path
+) -> None:
+    made = make_by_distance(tmp_path / "bundle", linear=(2, 10))
+    verdict = deploy(made.folder, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm and trees", "not covered")
+    assert verdict.detail.startswith("at the forecast distance 2 and 1 more, the tree")
+    folder = kept.path(made.model.id)
+    assert [path.name for path in (folder / "2").iterdir()] == [compiled.VERDICT]
+    assert len(list((folder / "1").iterdir())) > 1
+    assert compiled.examine(folder, "lightgbm") == verdict
+    assert load_served(made.folder, folder).backend.engine == "lightgbm and trees"
+
+
+@pytest.mark.usefixtures("in_process_each")
+def test_difference_of_one_file_keeps_that_with_the_library(
+    kept: CompiledModels, config: Config, tmp_path: Path, monkeypatch
+) -> None:
+    made = make_by_distance(tmp_path / "bundle")
+    real, odd = TreesBackend.predict, by_distance.member(made.model, 10).id
+
+    def wrong(backend: TreesBackend, columns: Any) -> Any:
+        return real(backend, columns) + (backend.model.id == odd)
+
+    monkeypatch.setattr(TreesBackend, "predict", wrong)
+    verdict = deploy(made.folder, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm and trees", "differs")
+    assert verdict.detail.startswith("at the forecast distance 10, the prediction of")
+
+
+def test_files_beyond_the_caps_stay_with_the_library(
+    kept: CompiledModels, tmp_path: Path
+) -> None:
+    made = make_by_distance(tmp_path / "bundle")
+    config = Config(home=tmp_path / "home", model_seconds=0.001)
+    verdict = deploy(made.folder, kept, config)
+    assert (verdict.engine, verdict.reason) == ("lightgbm", "failed")
+    assert arrays(kept, made.folder) == []
 
 
 def test_full_disk_stops_nothing(

@@ -15,6 +15,7 @@ from backends.compiled import (
     Verdict,
     examine,
     is_missing,
+    of_all,
     read,
     write,
 )
@@ -60,6 +61,41 @@ def test_changed_arrays_are_noticed(folder: Path, change: str) -> None:
     found = examine(folder, "lightgbm")
     assert (found.engine, found.reason) == ("lightgbm", "damaged")
     assert str(folder) in found.detail and "start the server" in found.detail
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A folder with one for each of two forecast distances."""
+    for distance in ("1", "2"):
+        (tmp_path / "both" / distance).mkdir(parents=True)
+        (tmp_path / "both" / distance / "tables.npy").write_bytes(b"arrays")
+        write(tmp_path / "both" / distance, distance * 24, Verdict(TREES))
+    write(tmp_path / "both", MODEL, Verdict(TREES))
+    return tmp_path / "both"
+
+
+@pytest.mark.parametrize("name", ["tables.npy", "verdict.json"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_change_inside_is_noticed(parts: Path, name: str, is_gone: bool) -> None:
+    assert examine(parts, "lightgbm") == Verdict(TREES)
+    if is_gone:
+        (parts / "2" / name).unlink()
+    else:
+        (parts / "2" / name).write_bytes(b"")
+    assert examine(parts, "lightgbm").reason == "damaged"
+    assert examine(parts / "1", "lightgbm") == Verdict(TREES)
+
+
+def test_verdict_on_all_is_that_on_the_first_without_trees() -> None:
+    trees, slow = Verdict(TREES), Verdict(TREES, detail="explained slowly")
+    linear = Verdict("lightgbm", "not covered", "linear trees")
+    assert of_all({1: trees, 2: trees}) == trees
+    detail = "at the forecast distance 2, explained slowly"
+    assert of_all({1: trees, 2: slow}) == Verdict(TREES, "", detail)
+    found = of_all({1: slow, 2: linear, 3: KEPT, 4: linear})
+    assert (found.engine, found.reason) == ("lightgbm and trees", "not covered")
+    assert found.detail == "at the forecast distance 2 and 2 more, linear trees"
+    assert found.has_trees and not of_all({1: linear}).has_trees
 
 
 @pytest.mark.parametrize(
