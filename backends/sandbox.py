@@ -54,6 +54,9 @@ _PROGRAM = (
     "from backends.sandbox import serve; serve(sys.argv[2])"
 )
 
+# What libraries say of it: the C++ exception's name, and the loader of libraries.
+_NO_MEMORY = ("bad_alloc", "failed to map segment")
+
 _SLOW = (signal.SIGALRM, signal.SIGXCPU)
 
 
@@ -126,8 +129,7 @@ def _ended(status: int, seconds: float) -> ModelFileRejected:
 def _answer(answer: dict[str, Any], function: str, memory: int) -> Any:
     if answer["kind"] == "result":
         return answer["value"]
-    # The libraries report the C++ exception by its name.
-    if answer["kind"] == "memory" or "bad_alloc" in answer["value"]:
+    if answer["kind"] == "memory" or any(each in answer["value"] for each in _NO_MEMORY):
         raise ModelFileRejected(
             f"The model took more than the {memory} bytes of memory that it may"
             " (FORETELL_MODEL_MEMORY)"
