@@ -23,7 +23,15 @@ SLOW = [
 ]
 UNUSABLE = [
     *("", "monthly", "%m/%d", "%H:%M", "%Y-%U", "%G-W%V", "%Q", "%Y-%", "%Y %Y", "%F"),
-    *("%Y%%" * 65, "%Y-%m-%d %I:%M", "%-d/%m/%Y", "%C%y", "%j", "%Y\0", "%Y \ud800"),
+    *(
+        "%Y" + "%%" * 130,
+        "%Y-%m-%d %I:%M",
+        "%-d/%m/%Y",
+        "%C%y",
+        "%j",
+        "%Y\0",
+        "%Y \ud800",
+    ),
 ]
 EDGES = [
     *(
@@ -142,7 +150,7 @@ def test_usable_format_gives_back_what_it_prints(format: str) -> None:
 
 @pytest.mark.parametrize("format", UNUSABLE)
 def test_unusable_format_is_refused_in_a_sentence(format: str) -> None:
-    with pytest.raises(ValueError, match=r"the format .* (has|can)"):
+    with pytest.raises(ValueError, match=r"the format .*(has|can)"):
         DateFormat(format)
 
 
