@@ -1,4 +1,4 @@
-"""One feature of a spec, read from JSON: its keys, and what it may read."""
+"""The features of a spec, read from JSON: their keys, and what they may look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from backends.model import Feature
+from backends.timeseries.columns_json import Roles
 from backends.timeseries.spec import (
     DATE_PARTS,
     STATISTICS,
@@ -26,18 +26,17 @@ from backends.timeseries.spec import (
     SeriesCode,
     Source,
     Static,
-    TargetType,
     Window,
     extent,
 )
+from backends.timeseries.steps_json import MOST_STEPS, check_reach
 from backends.timeseries.strict_json import Value, shown
 
-MOST_STEPS = 100_000
+_MOST_FEATURES = 10_000
 _MOST_NAME = 1024
 
-# LightGBM refuses the marks and separates names by spaces in its file.
+# LightGBM refuses the marks, and its file has one line for all names.
 _NO_NAME = re.compile('[\0-\x1f\x7f-\x9f\u2028\u2029,:\\[\\]{}"]')
-_NEEDS_NUMBERS = frozenset(["mean", "std", "min", "max", "sum", "median", "quantile"])
 
 _Members: TypeAlias = Mapping[str, Value]
 
@@ -49,58 +48,44 @@ class Setting:
     source: of the target, unless the feature says which; None: there is only raw.
     """
 
-    target: str
-    target_type: TargetType
-    datetime_column: str
-    series_id_column: str | None
+    roles: Roles
     window: Window
-    known_in_advance: tuple[str, ...]
     source: Source | None
-    is_recursive: bool
     has_calendar: bool
 
 
-def read_feature(value: Value, setting: Setting) -> Derived:
-    """Read one feature.
+def read_features(value: Value, setting: Setting) -> tuple[Derived, ...]:
+    """Read the list of features.
 
-    Raises SpecError for a key that is unknown, missing or wrong, and for a column or
-    a window that the feature may not have.
+    Raises SpecError for a key that is unknown, missing or wrong, for a column or a
+    window that a feature may not have, and for a name that is there twice.
     """
-    op = value.table().get("op")
-    if op is None:
-        value.members(("name", "op"), value.data)
-    assert op is not None
+    values = value.items(_MOST_FEATURES)
+    if not values:
+        value.refuse("at least one is expected")
+    features: list[Derived] = []
+    names: dict[str, int] = {}
+    for position, each in enumerate(values):
+        feature = _read_feature(each, setting)
+        features.append(feature)
+        # LightGBM writes spaces as underscores.
+        first = names.setdefault(feature.name.replace(" ", "_"), position)
+        if first != position:
+            each.refuse(
+                f"the name is that of features[{first}]; spaces count as underscores",
+                feature.name,
+            )
+    return tuple(features)
+
+
+def _read_feature(value: Value, setting: Setting) -> Derived:
+    op = value.need("op")
     read, required, optional = _OPS[op.choice(_OPS)]
     members = value.members(("name", "op", *required), optional)
     feature = read(_name(members["name"]), members, setting)
     _check_column(feature, value, members, setting)
     _check_extent(feature, value, setting.window)
     return feature
-
-
-def check_kind(
-    value: Value, feature: Derived, column: Feature, *, is_code: bool
-) -> None:
-    """Refuse a statistic that the column's values do not have.
-
-    is_code: whether the column's codes count as numbers: 0 and 1 of a binary target.
-    """
-    is_categorical = column.kind == "categorical"
-    if isinstance(feature, Rolling) and feature.stat == "most_frequent":
-        if not is_categorical:
-            value.refuse("most_frequent needs a column with categories", feature.name)
-    elif is_categorical and not is_code and _needs_numbers(feature):
-        what = feature.stat if isinstance(feature, Rolling) else "diff"
-        value.refuse(
-            f"{what} needs numbers, and {shown(column.name)} is categorical",
-            feature.name,
-        )
-
-
-def _needs_numbers(feature: Derived) -> bool:
-    if isinstance(feature, Rolling):
-        return feature.stat in _NEEDS_NUMBERS
-    return isinstance(feature, Diff)
 
 
 def _name(value: Value) -> str:
@@ -118,14 +103,14 @@ def _name(value: Value) -> str:
 
 
 def _column(members: _Members, setting: Setting) -> str:
-    return members["column"].text() if "column" in members else setting.target
+    return members["column"].text() if "column" in members else setting.roles.target
 
 
 def _source(members: _Members, setting: Setting) -> Source:
     given = members.get("source")
     asked: Source | None = given.choice(_SOURCES) if given else setting.source
     # Only the target has another level, and only with transforms that make one.
-    if setting.source is None or _column(members, setting) != setting.target:
+    if setting.source is None or _column(members, setting) != setting.roles.target:
         return "raw"
     return asked or "raw"
 
@@ -201,13 +186,13 @@ def _static(name: str, members: _Members, setting: Setting) -> Derived:
 
 def _known(name: str, members: _Members, setting: Setting) -> Derived:
     column = members["column"]
-    if column.text() not in setting.known_in_advance:
+    if column.text() not in setting.roles.known_in_advance:
         column.refuse(f"{shown(column.data)} is not in knownInAdvance")
     return Known(name, column.data)
 
 
 def _series_code(name: str, members: _Members, setting: Setting) -> Derived:
-    if setting.series_id_column is None:
+    if setting.roles.series_id_column is None:
         members["op"].refuse("'series_code' needs the key seriesIdColumn of the spec")
     return SeriesCode(name, members["categories"].labels())
 
@@ -228,7 +213,7 @@ def _event(kind: type[IsEvent | DaysToEvent | DaysSinceEvent]) -> _Reader:
 
 
 def _forecast_distance(name: str, members: _Members, setting: Setting) -> Derived:
-    if setting.is_recursive:
+    if setting.roles.strategy == "recursive":
         members["op"].refuse(
             "'forecast_distance' is not allowed for the recursive strategy, "
             "which always predicts the next step"
@@ -269,9 +254,9 @@ def _check_column(
     if not isinstance(feature, Historic) or "column" not in members:
         return
     column = members["column"]
-    if feature.column == setting.datetime_column:
+    if feature.column == setting.roles.datetime_column:
         column.refuse(f"{shown(feature.column)} is the datetimeColumn; use the op date")
-    if feature.column == setting.series_id_column:
+    if feature.column == setting.roles.series_id_column:
         column.refuse(
             f"{shown(feature.column)} is the seriesIdColumn; use the op series_code"
         )
@@ -281,16 +266,3 @@ def _check_extent(feature: Derived, value: Value, window: Window) -> None:
     reach = extent(feature, window)
     if reach is not None:
         check_reach(value, reach, window, feature.name)
-
-
-def check_reach(
-    value: Value, reach: tuple[int, int], window: Window, about: str = ""
-) -> None:
-    """Refuse what looks at steps outside the feature derivation window."""
-    first, last = reach
-    if first <= window.start or last > window.end:
-        value.refuse(
-            f"reads steps {first}..{last}, outside the feature derivation window "
-            f"({window.start}, {window.end}]",
-            about,
-        )

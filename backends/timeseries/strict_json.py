@@ -59,6 +59,13 @@ class Value:
                 self._member(name).refuse("missing")
         return members
 
+    def need(self, name: str) -> Value:
+        """One member of an object."""
+        member = self.table().get(name)
+        if member is None:
+            self._member(name).refuse("missing")
+        return member
+
     def table(self) -> dict[str, Value]:
         """The members of an object, whatever their keys."""
         if not isinstance(self.data, dict):
