@@ -129,7 +129,9 @@ def _ended(status: int, seconds: float) -> ModelFileRejected:
 def _answer(answer: dict[str, Any], function: str, memory: int) -> Any:
     if answer["kind"] == "result":
         return answer["value"]
-    if answer["kind"] == "memory" or any(each in answer["value"] for each in _NO_MEMORY):
+    if answer["kind"] == "memory" or any(
+        each in answer["value"] for each in _NO_MEMORY
+    ):
         raise ModelFileRejected(
             f"The model took more than the {memory} bytes of memory that it may"
             " (FORETELL_MODEL_MEMORY)"
