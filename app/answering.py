@@ -3,29 +3,63 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from app.config import Config
 from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.encode import Answer, CsvWriter, JsonWriter
+from app.errors import NoDataToPredict
 from app.explanation_request import Explained
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
 from app.store.records import DeploymentSettings
 from backends.humility import Humbled, Rule, fitting
 
-Writer = JsonWriter | CsvWriter
+Kind = Literal["json", "csv"]
+
+_WRITERS: Final[Mapping[Kind, type[JsonWriter | CsvWriter]]] = {
+    "json": JsonWriter,
+    "csv": CsvWriter,
+}
 
 # Explanations that are found and written at once: 50 MB at their most. A chunk may have
 # a hundred times as many, where a row tells of many features and classes.
 _ITEMS = 2**17
 
 
+class Piece(Protocol):
+    """Some rows of an answer."""
+
+    @property
+    def first_row(self) -> int:
+        """The number of the first of them."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+
+Pieces = TypeVar("Pieces", bound=Piece)
+
+
+class Writer(Protocol):
+    """What an answer looks like.
+
+    head, foot: before the first row and behind the last one; separator: between rows
+        that were written apart.
+    """
+
+    media_type: str
+    head: bytes
+    separator: bytes
+    foot: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class Answering:
+class Answers(ABC, Generic[Pieces]):
     """A model with a deployment's settings and a request's wishes.
 
     threshold: binary; None for the model's own.
@@ -47,64 +81,45 @@ class Answering:
     explained: Explained | None = None
     adjusted: bool = False
 
+    @abstractmethod
     def read(
         self, body: bytes, content_type: str | None, limits: Config
-    ) -> Iterator[Chunk]:
-        """Decode the body of a request; see `read_rows`."""
-        return read_wanted(body, content_type, self._wanted(limits))
+    ) -> Iterator[Pieces]:
+        """Decode the body of a request into one piece or more."""
 
-    def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
-        """Decode a CSV file; see `read_csv`."""
-        return read_csv(data, self._wanted(limits))
+    @abstractmethod
+    def read_file(self, data: bytes, limits: Config) -> Iterator[Pieces]:
+        """Decode a CSV file."""
 
-    def _wanted(self, limits: Config) -> Wanted:
-        settings = self.settings
-        return Wanted(
-            self.served.decoder,
-            self.passthrough,
-            settings.association_id,
-            limits,
-            refuse_unknown=settings.unknown_categories == "error",
-            refuse_invalid=settings.invalid_numbers == "error",
-            shown=() if self.explained is None else self.explained.shown,
-        )
+    @abstractmethod
+    def without_rows(self) -> Exception:
+        """What is wrong with a request that has no body."""
 
+    @abstractmethod
     def begin(
-        self, kind: type[Writer], first: Chunk
-    ) -> tuple[Writer, Callable[[Chunk], bytes]]:
-        """The writer for rows like those of the first chunk, and what fills it.
+        self, kind: Kind, first: Pieces
+    ) -> tuple[Writer, Callable[[Pieces], bytes]]:
+        """The writer for rows like those of the first piece, and what fills it.
 
-        The function scores a chunk and returns its rows as the writer writes them; it
+        The function scores a piece and returns its rows as the writer writes them; it
         may be called from many threads.
         Raises OutputColumnsClash.
         """
-        settings = self.settings
-        rules = self._rules()
-        writer = kind(
-            Answer(
-                self.served.model,
-                threshold=rules.threshold,
-                decimals=self.decimals,
-                named_labels=settings.labels == "names",
-                with_outliers=rules.outlier_bounds is not None,
-                approval=settings.approval_status
-                if settings.approval_workflow
-                else None,
-                passthrough=tuple(first.passthrough),
-                humility=rules.humility,
-                told=None if self.explained is None else self.explained.told,
-                adjusted=self.adjusted and self.served.model.exposure is not None,
-            )
-        )
-        return writer, partial(_rows, self.served, rules, writer, self._most_rows())
 
-    def _most_rows(self) -> int:
+    @property
+    def approval(self) -> str | None:
+        """The approval status that rows carry; None if they do not."""
+        settings = self.settings
+        return settings.approval_status if settings.approval_workflow else None
+
+    def most_rows(self) -> int:
         """How many rows are scored and written at once."""
         if self.explained is None:
             return sys.maxsize
         return max(1, _ITEMS // max(1, self.explained.told.items))
 
-    def _rules(self) -> Rules:
+    def rules(self) -> Rules:
+        """What the deployment and the request add to the model."""
         model, settings = self.served.model, self.settings
         bounds = None
         if self.prediction_warning and settings.prediction_warning:
@@ -121,8 +136,64 @@ class Answering:
         return Rules(threshold, bounds, rules, explaining, self.count)
 
 
+@dataclass(frozen=True, slots=True)
+class Answering(Answers[Chunk]):
+    """Rows that are predicted each by itself."""
+
+    def read(
+        self, body: bytes, content_type: str | None, limits: Config
+    ) -> Iterator[Chunk]:
+        """Decode the body of a request; see `read_rows`."""
+        return read_wanted(body, content_type, self._wanted(limits))
+
+    def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
+        """Decode a CSV file; see `read_csv`."""
+        return read_csv(data, self._wanted(limits))
+
+    def without_rows(self) -> Exception:
+        """What is wrong with a request that has no body."""
+        return NoDataToPredict()
+
+    def begin(
+        self, kind: Kind, first: Chunk
+    ) -> tuple[Writer, Callable[[Chunk], bytes]]:
+        """The writer for rows like those of the first chunk; see `Answers.begin`."""
+        settings, rules = self.settings, self.rules()
+        writer = _WRITERS[kind](
+            Answer(
+                self.served.model,
+                threshold=rules.threshold,
+                decimals=self.decimals,
+                named_labels=settings.labels == "names",
+                with_outliers=rules.outlier_bounds is not None,
+                approval=self.approval,
+                passthrough=tuple(first.passthrough),
+                humility=rules.humility,
+                told=None if self.explained is None else self.explained.told,
+                adjusted=self.adjusted and self.served.model.exposure is not None,
+            )
+        )
+        return writer, partial(_rows, self.served, rules, writer, self.most_rows())
+
+    def _wanted(self, limits: Config) -> Wanted:
+        settings = self.settings
+        return Wanted(
+            self.served.decoder,
+            self.passthrough,
+            settings.association_id,
+            limits,
+            refuse_unknown=settings.unknown_categories == "error",
+            refuse_invalid=settings.invalid_numbers == "error",
+            shown=() if self.explained is None else self.explained.shown,
+        )
+
+
 def _rows(
-    served: ServedModel, rules: Rules, writer: Writer, most: int, chunk: Chunk
+    served: ServedModel,
+    rules: Rules,
+    writer: JsonWriter | CsvWriter,
+    most: int,
+    chunk: Chunk,
 ) -> bytes:
     written = []
     for part in chunk.parts(most):

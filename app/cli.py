@@ -56,6 +56,8 @@ def _is_refusal(error: Exception) -> bool:
     from backends.humility_bounds import BoundsUnknown
     from backends.humility_json import InvalidRule
     from backends.model import InvalidModelCard
+    from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
+    from backends.timeseries.spec import SpecError
 
     refusals = (
         AppError,
@@ -63,6 +65,8 @@ def _is_refusal(error: Exception) -> bool:
         BundleRejected,
         DataError,
         ExplanationTooSlow,
+        ForecastRefused,
+        ForecastTooLarge,
         HumilityError,
         InvalidConfig,
         InvalidModelCard,
@@ -71,6 +75,7 @@ def _is_refusal(error: Exception) -> bool:
         NotExplainable,
         NotInitialized,
         OSError,
+        SpecError,
         sqlite3.DatabaseError,
     )
     return isinstance(error, refusals)

@@ -22,7 +22,9 @@ from app.errors import (
     DeploymentNotActive,
     DuplicateColumns,
     ExplainedDeploymentNotFound,
+    IntervalsUnknown,
     InvalidToken,
+    IsTimeSeries,
     ModelUnavailable,
     NoCredentials,
     NoDataToPredict,
@@ -44,6 +46,7 @@ from backends.explanations.base import (
 )
 from backends.features import DataError
 from backends.humility import HumilityError
+from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
 from schemas.arguments import InvalidArgument, InvalidInstant
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,10 @@ _STATUS: Final[dict[type[Exception], int]] = {
     ExplanationTooSlow: 422,
     HumilityError: HUMILITY,
     NotTimeSeries: 422,
+    IsTimeSeries: 422,
+    IntervalsUnknown: 422,
+    ForecastRefused: 400,
+    ForecastTooLarge: 413,
     NotAcceptable: 406,
     InvalidArgument: 422,
     InvalidInstant: 400,

@@ -58,6 +58,27 @@ class NotTimeSeries(AppError):
         )
 
 
+class IsTimeSeries(AppError):
+    """Explanations of a time series model at an address that knows of none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This endpoint does not support predictions on time series models. Please"
+            " use the timeSeriesPredictions route instead."
+        )
+
+
+class IntervalsUnknown(AppError):
+    """The deployment tells prediction intervals that its model does not have."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The deployment tells prediction intervals of {size} %, which its model"
+            " does not have: set another prediction_interval_size, or deploy a model"
+            " with intervals of that size"
+        )
+
+
 class NotAcceptable(AppError):
     """The Accept header allows neither JSON nor CSV."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from app.explaining import Explaining
 from app.explanation_columns import Told
@@ -24,14 +24,16 @@ _NOTHING_SAID: Final = ExplanationArguments()
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What an address says about explanations.
+    """What an address says about models and explanations.
 
     most: how many XEMP tells of a row, unless the request says.
     key: what the rows of JSON call them.
+    models: which ones answer there.
     """
 
     most: int = 0
     key: str = "predictionExplanations"
+    models: Literal["all", "time series", "others"] = "all"
 
 
 PREDICTIONS: Final = Route()

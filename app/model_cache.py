@@ -20,13 +20,17 @@ from backends.model import Model
 class ServedModel:
     """A model ready to answer: its card, its loaded file, its decoder.
 
+    backend: of a time series model a `TargetBackend`.
     materials: what it is explained with.
+    series: ids of the time series that it was trained on, as texts; None if they are
+        not known.
     """
 
     model: Model
     backend: Backend
     decoder: Decoder
     materials: Materials
+    series: frozenset[str] | None = None
 
 
 class ModelCache:
@@ -106,4 +110,14 @@ def load_served(folder: Path, compiled: Path | None) -> ServedModel:
     """
     model = read_bundle(folder)
     backend = backends.load(folder, model, compiled)
-    return ServedModel(model, backend, Decoder.of(model), Materials(folder, model))
+    series = None
+    if model.time_series is not None:
+        # What it brings is imported where there are time series.
+        from backends.timeseries import known_series
+        from backends.timeseries.backend import TargetBackend
+        from backends.timeseries.spec_json import load_spec
+
+        backend = TargetBackend(backend, load_spec(model.time_series))
+        series = known_series.read(folder)
+    materials = Materials(folder, model)
+    return ServedModel(model, backend, Decoder.of(model), materials, series)

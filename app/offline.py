@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,15 +17,14 @@ from typing import IO, NoReturn, cast
 
 from tqdm import tqdm
 
-from app.answering import Answering, Writer
+from app.answering import Answering, Kind
 from app.bulk import BulkPool
 from app.config import Config
 from app.decode import Chunk
-from app.encode import CsvWriter, JsonWriter
 from app.errors import AppError, BodyUnreadable, NoDataToPredict
 
 # By the end of the output file's name.
-WRITERS: dict[str, type[Writer]] = {".csv": CsvWriter, ".json": JsonWriter}
+KINDS: Mapping[str, Kind] = {".csv": "csv", ".json": "json"}
 
 _STEP = 2**20
 _UNLIMITED = 2**53 - 1
@@ -47,7 +46,7 @@ def score_file(answering: Answering, source: Path, target: Path, config: Config)
     data = _map(source)
     rows = 0
     with _written(source, target) as output, _progress(data) as progress:
-        for piece, count in _pieces(answering, WRITERS[target.suffix], data, config):
+        for piece, count in _pieces(answering, KINDS[target.suffix], data, config):
             output.write(piece)
             progress.update(count)
             rows += count
@@ -114,7 +113,7 @@ def _written(source: Path, target: Path) -> Iterator[IO[bytes]]:
 
 
 def _pieces(
-    answering: Answering, kind: type[Writer], data: mmap.mmap, config: Config
+    answering: Answering, kind: Kind, data: mmap.mmap, config: Config
 ) -> Iterator[tuple[bytes, int]]:
     """The output's pieces in order, and how many rows each holds."""
     # The limits bound what a request may cost others.

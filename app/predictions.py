@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
 from gunicorn.http.errors import ParseException
@@ -17,12 +17,10 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.access_log import RequestRecord
-from app.answering import Answering, Writer
+from app.answering import Answering, Answers, Kind, Piece
 from app.auth import authenticate
 from app.body import read_body
 from app.bulk import in_turn
-from app.decode import Chunk
-from app.encode import CsvWriter, JsonWriter
 from app.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -31,7 +29,9 @@ from app.errors import (
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
     InvalidToken,
+    IsTimeSeries,
     ModelUnavailable,
+    NoDataToPredict,
     NotAcceptable,
     NotReady,
     NotTimeSeries,
@@ -82,13 +82,12 @@ def predict(
     with services.admission:
         user = user_of(services, environ, record)
         arguments = _arguments(environ.get("QUERY_STRING", ""))
-        kind = _writer(environ.get("HTTP_ACCEPT", ""))
+        kind = _kind(environ.get("HTTP_ACCEPT", ""))
         deployment = _deployment(
             services, deployment_id, user, arguments, route, record
         )
         served, is_cached = _model(services, deployment, record)
-        if arguments.wants_time_series:
-            raise NotTimeSeries
+        _check_route(served, arguments, route)
         explained = None
         if arguments.explanations is not None or route is not PREDICTIONS:
             explained = read_request(
@@ -96,28 +95,21 @@ def predict(
             )
         record.stage("accept")
 
-        is_bulk = _is_bulk(services, environ, explained)
+        is_bulk = _is_bulk(services, environ, served, arguments, explained)
         with services.admission.bulk(deadline) if is_bulk else nullcontext():
             if is_bulk:
                 record.stage("wait")
-            body = _body(services, environ, deadline)
-            record.received = len(body)
-            record.stage("read")
-
             if explained is not None:
                 allowed = time.monotonic() + services.config.explanation_seconds
                 explained = explained.until(min(allowed, deadline))
-            answering = Answering(
-                served,
-                deployment.settings,
-                deployment.threshold,
-                arguments.passthrough,
-                arguments.decimals,
-                arguments.prediction_warning,
-                partial(services.humility_counts.count, deployment.id),
-                explained,
-                not arguments.exclude_adjusted_predictions,
-            )
+            answering = _answering(services, deployment, served, arguments, explained)
+            try:
+                body = _body(services, environ, deadline)
+            except NoDataToPredict:
+                raise answering.without_rows() from None
+            record.received = len(body)
+            record.stage("read")
+
             content_type = environ.get("CONTENT_TYPE")
             chunks = answering.read(body, content_type, services.config)
             first = next(chunks)
@@ -170,16 +162,16 @@ def _arguments(query: str) -> PredictionArguments:
 
 
 @lru_cache(maxsize=1024)
-def _writer(accept: str) -> type[Writer]:
+def _kind(accept: str) -> Kind:
     if not accept:
-        return JsonWriter
+        return "json"
     wanted = parse_accept_header(accept, MIMEAccept)
     # A charset beside the type asks for nothing else: both are UTF-8.
     types = MIMEAccept([(each.partition(";")[0], quality) for each, quality in wanted])
     best = types.best_match(["application/json", "text/csv"])
     if best is None:
         raise NotAcceptable
-    return CsvWriter if best == "text/csv" else JsonWriter
+    return "csv" if best == "text/csv" else "json"
 
 
 def _deployment(
@@ -230,6 +222,50 @@ def _model(
     return served, is_cached
 
 
+def _check_route(
+    served: ServedModel, arguments: PredictionArguments, route: Route
+) -> None:
+    """Raise what the documents say of a model's forecasts at the wrong address."""
+    is_time_series = served.model.time_series is not None
+    if is_time_series and route.models == "others":
+        raise IsTimeSeries
+    asks = route.models == "time series" or arguments.wants_time_series
+    if asks and not is_time_series:
+        raise NotTimeSeries
+
+
+def _answering(
+    services: Services,
+    deployment: Deployment,
+    served: ServedModel,
+    arguments: PredictionArguments,
+    explained: Explained | None,
+) -> Answers[Any]:
+    """What is done with the rows of the request."""
+    wishes = (
+        deployment.threshold,
+        arguments.passthrough,
+        arguments.decimals,
+        arguments.prediction_warning,
+        partial(services.humility_counts.count, deployment.id),
+        explained,
+        not arguments.exclude_adjusted_predictions,
+    )
+    if served.model.time_series is None:
+        return Answering(served, deployment.settings, *wishes)
+    # What it brings is imported where there are time series.
+    from app.timeseries.answering import Forecasting
+    from app.timeseries.window import Asked
+
+    asked = Asked(
+        arguments.forecast_point,
+        arguments.predictions_start_date,
+        arguments.predictions_end_date,
+        arguments.relax_known_in_advance is True,
+    )
+    return Forecasting(served, deployment.settings, *wishes, asked)
+
+
 def _content_length(environ: WSGIEnvironment) -> int | None:
     # gunicorn has refused any that is not a number.
     length = environ.get("CONTENT_LENGTH")
@@ -239,7 +275,11 @@ def _content_length(environ: WSGIEnvironment) -> int | None:
 
 
 def _is_bulk(
-    services: Services, environ: WSGIEnvironment, explained: Explained | None
+    services: Services,
+    environ: WSGIEnvironment,
+    served: ServedModel,
+    arguments: PredictionArguments,
+    explained: Explained | None,
 ) -> bool:
     length = _content_length(environ)
     if length is None:
@@ -248,7 +288,15 @@ def _is_bulk(
     growth = 20 if environ.get("HTTP_CONTENT_ENCODING") else 1
     if explained is not None:
         growth *= _EXPLAINING
+    if arguments.predictions_start_date is not None:
+        # Every row is predicted at every distance.
+        growth *= _distances(served)
     return length * growth > services.config.bulk_body
+
+
+def _distances(served: ServedModel) -> int:
+    window = (served.model.time_series or {})["forecastWindow"]
+    return int(window["end"]) - int(window["start"]) + 1
 
 
 def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
@@ -283,18 +331,21 @@ def _most_rows(services: Services, explained: Explained | None) -> int:
     return services.config.max_explanations // max(1, explained.told.items)
 
 
+Pieces = TypeVar("Pieces", bound=Piece)
+
+
 def _counted(
-    first: Chunk, others: Iterator[Chunk], record: RequestRecord, most: int
-) -> Iterator[Chunk]:
-    """The chunks, while the record is told of their rows. Raises BodyTooLarge."""
-    for chunk in chain([first], others):
-        record.rows = chunk.first_row + len(chunk.columns)
+    first: Pieces, others: Iterator[Pieces], record: RequestRecord, most: int
+) -> Iterator[Pieces]:
+    """The pieces, while the record is told of their rows. Raises BodyTooLarge."""
+    for piece in chain([first], others):
+        record.rows = piece.first_row + len(piece)
         if record.rows > most:
             raise BodyTooLarge(
                 f"The answer has room for the explanations of {most} rows: send fewer"
                 " rows at once, or ask for fewer explanations"
             )
-        yield chunk
+        yield piece
 
 
 def _packed(

@@ -63,18 +63,32 @@ def score(
     rules: Rules,
     *,
     first_row: int = 0,
-    new_series: NDArray[np.bool_] | None = None,
 ) -> Predictions:
-    """Predict, apply the threshold, flag outliers, hold against rules, explain.
+    """Predict, and do with the predictions what the rules say.
 
     first_row: number of the first of these rows in the request, for messages.
-    new_series: bool (n_rows,): which rows are of a time series that training did not
-        have; None: nobody knows.
-    Raises PredictionNotFinite naming the row, HumilityError, and what
-    `Explaining.explain` raises.
+    Raises PredictionNotFinite naming the row, and what `judged` raises.
     """
     values = backend.predict(columns)
     _refuse_not_finite(values, first_row)
+    return judged(backend, columns, values, rules)
+
+
+def judged(
+    backend: Backend,
+    columns: Columns,
+    values: NDArray[np.float64],
+    rules: Rules,
+    *,
+    new_series: NDArray[np.bool_] | None = None,
+) -> Predictions:
+    """Apply the threshold, flag outliers, hold against rules, explain.
+
+    values: what the backend predicted for the rows, all finite.
+    new_series: bool (n_rows,): which rows are of a time series that training did not
+        have; None: nobody knows.
+    Raises HumilityError, and what `Explaining.explain` raises.
+    """
     positive = None
     if backend.model.task == "binary":
         positive = backend.apply_threshold(values, rules.threshold)

@@ -44,7 +44,7 @@ MEMBERS = {
     "onnx": ["backends.onnx_file", "backends.onnx_graph", "backends.trees.onnx.graph"],
     # The training library itself is asked once, when a bundle is made.
     "lightgbm": ["app.golden"],
-    "pandas": ["app.golden"],
+    "pandas": ["app.golden", "backends.timeseries.frames"],
     "shap": ["backends.explanations.shapley"],
     "matplotlib": ["app.commands.picture"],
     "numba": ["backends.trees.*"],
@@ -79,15 +79,16 @@ LAYERS = {
     "app.scoring": ["app.errors", "app.explaining", "backends", "backends.*"],
     "app.tokens": [],
     "app.json_rows": ["backends.model"],
-    "app.explanation_columns": [
-        *("app.decode", "app.explaining", "app.tokens"),
+    "app.explanation_columns": ["app.explaining", "app.tokens", "backends.*"],
+    "app.humility_columns": ["app.tokens", "backends.*"],
+    "app.prediction_columns": [
+        *("app.humility_columns", "app.scoring", "app.tokens"),
         "backends.*",
     ],
-    "app.humility_columns": ["app.tokens", "backends.*"],
     "app.encode": [
         *("app.decode", "app.errors", "app.scoring", "app.tokens", "app.json_rows"),
         *("app.explanation_columns", "app.humility_columns"),
-        "backends.*",
+        *("app.prediction_columns", "backends.*"),
     ],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
@@ -118,6 +119,7 @@ NEVER_IN_A_REQUEST = {
     "InvalidRule": "told as InvalidSetting where a request could meet it",
     "BoundsUnknown": "the command line asks for bounds",
     "InvalidBundle": "the command line changes the store",
+    "SpecError": "told as ModelUnavailable when a model is loaded",
     "NameTaken": "the command line changes the store",
     "DeploymentIdTaken": "the command line changes the store",
     "UnknownUser": "the command line changes the store",

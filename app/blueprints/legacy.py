@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 # What the documents' own service tells of a row unless it is asked for more.
-_EXPLANATIONS = Route(most=3)
-_REASON_CODES = Route(most=3, key="reasonCodes")
+_EXPLANATIONS = Route(most=3, models="others")
+_REASON_CODES = Route(most=3, key="reasonCodes", models="others")
+# The oldest addresses kept time series apart.
+_TIME_SERIES = Route(models="time series")
 
 
 def predict_with_key(
@@ -72,7 +74,13 @@ _VIEWS: dict[str, DirectAnswer] = {
     "deployments/<deployment_id>/predictionExplanations": partial(
         predict_with_key, route=_EXPLANATIONS
     ),
+    "deployments/<deployment_id>/timeSeriesPredictions": partial(
+        predict_with_key, route=_TIME_SERIES
+    ),
     "<project_id>/<model_id>/predict": predict_for_project,
+    "<project_id>/<model_id>/timeSeriesPredict": partial(
+        predict_for_project, route=_TIME_SERIES
+    ),
     "<project_id>/<model_id>/predictionExplanations": partial(
         predict_for_project, route=_EXPLANATIONS
     ),

@@ -122,9 +122,7 @@ def _taken(chunk: Chunk, place: int) -> Chunk:
 
 def _answer(answering: Answering, row: Chunk) -> str:
     """The row's object as JSON."""
-    from app.encode import JsonWriter
-
-    _, rows_of = answering.begin(JsonWriter, row)
+    _, rows_of = answering.begin("json", row)
     return rows_of(row).decode()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,9 @@ Ints = NDArray[np.int64]
 # From derived features, float64 (n, features), to what the model says, float64 (n, k).
 Model = Callable[[Floats], Floats]
 
+# Numbers that are held at once while features are derived: 16 MB.
+_CELLS = 2**21
+
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
@@ -40,10 +44,13 @@ class Derivation:
 class Forecast:
     """Forecasts of pairs.
 
+    sums: float64 (n, k): what the model says and the offset; with a logarithm that of
+        the prediction, before its inverse.
     values: float64 (n, k), see `Backend.predict`; regression in the target's units.
     """
 
     derivation: Derivation
+    sums: Floats
     values: Floats
 
 
@@ -57,6 +64,18 @@ def grid_of(panel: Panel, pairs: Pairs, most: int | None = None) -> Grid:
     return panel.grid(low, high, most)
 
 
+def parts_of(count: int, spec: Spec, most: int = sys.maxsize) -> Iterator[slice]:
+    """Cut so many pairs into parts that are derived in bounded memory.
+
+    most: pairs in a part.
+    """
+    ahead = spec.forecast_window.end if spec.strategy == "recursive" else 0
+    window = (spec.history + ahead) * len(spec.historic_columns)
+    step = max(1, min(most, _CELLS // max(window, len(spec.features), 1)))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
 def forecast(panel: Panel, grid: Grid, pairs: Pairs, model: Model) -> Forecast:
     """Forecast pairs, one or more, from what was known at their origins."""
     if panel.spec.strategy == "recursive":
@@ -65,7 +84,7 @@ def forecast(panel: Panel, grid: Grid, pairs: Pairs, model: Model) -> Forecast:
     answers = model(derivation.matrix)
     if derivation.offset is not None:
         answers = answers + derivation.offset[:, None]
-    return Forecast(derivation, inverse(answers, panel.spec))
+    return Forecast(derivation, answers, inverse(answers, panel.spec))
 
 
 def derive_direct(panel: Panel, grid: Grid, pairs: Pairs) -> Derivation:
@@ -123,7 +142,7 @@ class _Recursion:
     def forecast(self, model: Model) -> Forecast:
         pairs, spec = self.pairs, self.panel.spec
         matrix = np.empty((len(pairs), len(spec.features)))
-        offset, values = np.empty(len(pairs)), np.empty(len(pairs))
+        offset, values = np.empty(len(pairs)), np.empty((len(pairs), 1))
         for distance in range(1, int(self.last.max()) + 1):
             wanted = np.flatnonzero(self.last >= distance)
             derived = derive(
@@ -139,11 +158,12 @@ class _Recursion:
             here = np.flatnonzero(pairs.distances == distance)
             found = place[self.origins.of_pair[here]]
             matrix[here] = derived[found]
-            values[here] = sums[found]
+            values[here, 0] = sums[found]
             offset[here] = sums[found] - answers[found]
         return Forecast(
             Derivation(matrix, offset if spec.differenced else None),
-            inverse(values, spec)[:, None],
+            values,
+            inverse(values, spec),
         )
 
     def _ahead(self, wanted: Ints, distance: int) -> Ahead:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from backends.timeseries.derive import Ahead, History, derive
-from backends.timeseries.forecasting import derive_direct, grid_of
+from backends.timeseries.forecasting import derive_direct, grid_of, parts_of
 from backends.timeseries.levels import levels, scale
 from backends.timeseries.pairs import Origins, Pairs
 from backends.timeseries.panel import Grid, Panel, PanelReader
@@ -18,9 +17,6 @@ from backends.timeseries.refusals import HistoryTooShort
 from backends.timeseries.spec import Spec
 
 Floats = NDArray[np.float64]
-
-# Numbers that are held at once while features are derived: 16 MB.
-_CELLS = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,12 @@ class TrainingRows:
     pairs: Pairs
     matrix: Floats
     y: Floats
+
+    def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> TrainingRows:
+        """Some of the rows."""
+        return TrainingRows(
+            self.pairs.take(chosen), self.matrix[chosen], self.y[chosen]
+        )
 
 
 def panel_of_table(table: pa.Table, spec: Spec) -> Panel:
@@ -67,7 +69,8 @@ def training_rows(panel: Panel) -> TrainingRows:
     grid = grid_of(panel, pairs)
     derive_part = _derive_next if spec.strategy == "recursive" else _derive_direct
     derived = [
-        derive_part(panel, grid, pairs.take(part)) for part in parts_of(pairs, spec)
+        derive_part(panel, grid, pairs.take(part))
+        for part in parts_of(len(pairs), spec)
     ]
     matrix, y = (
         np.concatenate([each[place] for each in derived]) for place in range(2)
@@ -88,14 +91,6 @@ def training_pairs(panel: Panel) -> Pairs:
         distances = np.arange(window.start, window.end + 1)
     pairs = Pairs.every(panel, known, distances)
     return pairs.take(panel.has_history(pairs.series, pairs.origins))
-
-
-def parts_of(pairs: Pairs, spec: Spec) -> Iterator[slice]:
-    """Cut pairs so that each part is derived in bounded memory."""
-    width = max(spec.history * len(spec.historic_columns), len(spec.features), 1)
-    step = max(1, _CELLS // width)
-    for start in range(0, len(pairs), step):
-        yield slice(start, start + step)
 
 
 def _derive_direct(panel: Panel, grid: Grid, pairs: Pairs) -> tuple[Floats, Floats]:

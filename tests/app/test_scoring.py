@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.scoring import Rules, outlier_bounds, score
+from app.scoring import Rules, judged, outlier_bounds, score
 from backends import load
 from backends.features import Decoder
 from backends.humility import (
@@ -63,6 +63,7 @@ def test_rules_are_told_which_rows_are_of_new_series(price):
     backend, columns = price
     rules = Rules(0.5, humility=(Rule("1" * 24, "new", NewSeries(), NoOperation()),))
     new = np.arange(20) > 15
-    found = score(backend, columns, rules, new_series=new).humbled
+    values = backend.predict(columns)
+    found = judged(backend, columns, values, rules, new_series=new).humbled
     assert found.triggered.tolist() == [new.tolist()]
     assert not score(backend, columns, rules).humbled.triggered.any()

@@ -1,0 +1,223 @@
+"""What is done with the rows of a time series: read, plan, forecast, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.answering import Answers, Kind, Writer
+from app.config import Config
+from app.errors import IntervalsUnknown, PredictionNotFinite
+from app.scoring import Rules, judged
+from app.timeseries.chunk import ForecastChunk
+from app.timeseries.rows import Rows, RowsWanted
+from app.timeseries.window import Asked, Limits, Plan, plan
+from app.timeseries.writer import (
+    ForecastAnswer,
+    ForecastCsvWriter,
+    ForecastJsonWriter,
+)
+from backends.features import Columns, read_text
+from backends.model import Model
+from backends.timeseries.backend import TargetBackend
+from backends.timeseries.forecasting import Forecast, parts_of
+from backends.timeseries.levels import inverse
+from backends.timeseries.panel import Panel
+from backends.timeseries.refusals import NoValidOutputRows
+
+Floats = NDArray[np.float64]
+
+_WRITERS: Final[Mapping[Kind, type[ForecastJsonWriter | ForecastCsvWriter]]] = {
+    "json": ForecastJsonWriter,
+    "csv": ForecastCsvWriter,
+}
+# Forecasts that are made and written at once: about 4 MB of JSON.
+_MOST_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some forecasts of a plan.
+
+    pairs: which ones.
+    """
+
+    rows: Rows
+    plan: Plan
+    pairs: slice
+
+    @property
+    def first_row(self) -> int:
+        """The number of the first of them in the answer."""
+        return int(self.pairs.start)
+
+    def __len__(self) -> int:
+        return int(self.pairs.stop - self.pairs.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasting(Answers[Part]):
+    """Rows of time series, some of which are predicted from those before them.
+
+    asked: which forecasts.
+    """
+
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def backend(self) -> TargetBackend:
+        """What makes the forecasts."""
+        assert isinstance(self.served.backend, TargetBackend)
+        return self.served.backend
+
+    def read(
+        self, body: bytes, content_type: str | None, limits: Config
+    ) -> Iterator[Part]:
+        """Read the body of a request, and yield what is to be forecast in parts.
+
+        Raises what `RowsWanted.read` and `plan` raise.
+        """
+        rows = self._rows_wanted(limits).read(body, content_type)
+        yield from self._parts(rows, limits)
+
+    def read_file(self, data: bytes, limits: Config) -> Iterator[Part]:
+        """The same of a CSV file; see `RowsWanted.read_file`."""
+        yield from self._parts(self._rows_wanted(limits).read_file(data), limits)
+
+    def without_rows(self) -> Exception:
+        """What is wrong with a request that has no body."""
+        return NoValidOutputRows()
+
+    def begin(self, kind: Kind, first: Part) -> tuple[Writer, Callable[[Part], bytes]]:
+        """The writer for forecasts, and what fills it; see `Answering.begin`.
+
+        Raises OutputColumnsClash and IntervalsUnknown.
+        """
+        settings, spec = self.settings, self.backend.spec
+        rules = self.rules()
+        size = (
+            settings.prediction_interval_size if settings.prediction_intervals else None
+        )
+        if size is not None and size not in spec.intervals:
+            raise IntervalsUnknown(size)
+        writer = _WRITERS[kind](
+            ForecastAnswer(
+                self.served.model,
+                threshold=rules.threshold,
+                decimals=self.decimals,
+                with_outliers=rules.outlier_bounds is not None,
+                approval=self.approval,
+                passthrough=tuple(first.rows.passthrough),
+                passes_all=self.passthrough == "all",
+                humility=rules.humility,
+                told=None if self.explained is None else self.explained.told,
+                series_column=spec.series_id_column,
+                time_column=spec.datetime_column,
+                interval=size,
+                with_originals=settings.original_format_timestamp,
+            )
+        )
+        return writer, partial(_written, self, rules, writer, size)
+
+    def _rows_wanted(self, limits: Config) -> RowsWanted:
+        spec = self.backend.spec
+        return RowsWanted(spec, self.settings, self.passthrough, limits)
+
+    def _parts(self, rows: Rows, limits: Config) -> Iterator[Part]:
+        most = Limits(limits.max_forecasts, limits.max_steps)
+        allow_partial = self.settings.allow_partial_history
+        wanted = plan(rows.panel, self.asked, most, allow_partial=allow_partial)
+        count, at_once = len(wanted.pairs), min(_MOST_ROWS, self.most_rows())
+        for pairs in parts_of(count, self.backend.spec, at_once):
+            yield Part(rows, wanted, pairs)
+
+
+def _written(
+    forecasting: Forecasting,
+    rules: Rules,
+    writer: ForecastJsonWriter | ForecastCsvWriter,
+    interval: int | None,
+    part: Part,
+) -> bytes:
+    """Forecast and write a part."""
+    backend, wanted = forecasting.backend, part.plan
+    pairs, panel = wanted.pairs.take(part.pairs), wanted.panel
+    forecast = backend.forecast(panel, wanted.grid, pairs)
+    finite = np.isfinite(forecast.values).all(axis=1)
+    if not finite.all():
+        raise PredictionNotFinite(int(pairs.rows[finite.argmin()]))
+    derivation = forecast.derivation
+    columns = Columns(derivation.matrix, offset=derivation.offset)
+    predictions = judged(
+        backend,
+        columns,
+        forecast.values,
+        rules,
+        new_series=_new_series(panel, forecasting.served.series, pairs.series),
+    )
+    passthrough = part.rows.passed(pairs.rows)
+    chunk = ForecastChunk(
+        columns=columns,
+        row_ids=pairs.rows,
+        series=_series(panel, pairs.series),
+        forecast_points=wanted.forecast_points[part.pairs],
+        timestamps=panel.times[pairs.rows],
+        distances=pairs.distances,
+        originals=[panel.originals[each] for each in panel.original[pairs.rows]],
+        passthrough=passthrough,
+        cells={} if rules.explaining is None else _levels(backend.model, columns),
+        intervals=None
+        if interval is None
+        else _intervals(backend, forecast, pairs.distances, interval),
+    )
+    return writer.rows(predictions, chunk)
+
+
+def _series(panel: Panel, series: NDArray[np.int64]) -> list[Any] | None:
+    """The series ids of rows as they were sent; None if there is one series."""
+    if panel.spec.series_id_column is None:
+        return None
+    return [panel.labels[each] for each in series.tolist()]
+
+
+def _new_series(
+    panel: Panel, known: frozenset[str] | None, series: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """Which rows are of a series that training did not have; None: nobody knows."""
+    if known is None or panel.spec.series_id_column is None:
+        return None
+    is_new = [read_text(label) not in known for label in panel.labels]
+    return np.array(is_new)[series]
+
+
+def _levels(model: Model, columns: Columns) -> dict[str, list[str | None]]:
+    """The categories of derived features, as explanations tell them."""
+    found = {}
+    for position, feature in enumerate(model.features):
+        if feature.categories is not None:
+            # NaN is the last of them, and none.
+            texts = [*map(read_text, feature.categories), None]
+            codes = columns.matrix[:, position]
+            places = np.where(np.isnan(codes), len(texts) - 1, codes).astype(np.intp)
+            found[feature.name] = [texts[place] for place in places.tolist()]
+    return found
+
+
+def _intervals(
+    backend: TargetBackend,
+    forecast: Forecast,
+    distances: NDArray[np.int64],
+    size: int,
+) -> Floats:
+    """Low and high of each forecast, float64 (n, 2), in the target's units."""
+    table = backend.spec.intervals[size]
+    bounds = np.full((int(distances.max()) + 1, 2), np.nan)
+    for distance, pair in table.items():
+        if distance < len(bounds):
+            bounds[distance] = pair
+    return inverse(forecast.sums[:, :1] + bounds[distances], backend.spec)
