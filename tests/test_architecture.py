@@ -44,7 +44,11 @@ MEMBERS = {
     "onnx": ["backends.onnx_file", "backends.onnx_graph", "backends.trees.onnx.graph"],
     # The training library itself is asked once, when a bundle is made.
     "lightgbm": ["app.golden"],
-    "pandas": ["app.golden", "backends.timeseries.frames"],
+    "pandas": [
+        "app.golden",
+        "backends.timeseries.frames",
+        "backends.timeseries.intervals",
+    ],
     "shap": ["backends.explanations.shapley"],
     "matplotlib": ["app.commands.picture"],
     "numba": ["backends.trees.*"],
@@ -251,7 +255,7 @@ OFFLINE = [
     *("app.golden", "app.validation", "app.equality", "app.offline", "app.nginx"),
     *("app.doctor", "app.machine", "backends.sandbox"),
     # Where models are trained.
-    "backends.timeseries.from_mlforecast",
+    *("backends.timeseries.from_mlforecast", "backends.timeseries.intervals"),
 ]
 
 

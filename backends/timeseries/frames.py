@@ -34,7 +34,7 @@ def training_frame(
 
     Raises ForecastRefused and DataError for rows that a request could not have either.
     """
-    panel = panel_of_table(_table(frame, spec), spec)
+    panel = panel_of_table(table_of(frame, spec), spec)
     found = training_rows(panel)
     pairs = found.pairs
     grid = grid_of(panel, pairs)
@@ -114,7 +114,7 @@ def _times(column: pd.Series[Any], spec: Spec) -> pd.Series[Any]:
     return pd.Series(column.astype("datetime64[us]"))
 
 
-def _table(frame: pd.DataFrame, spec: Spec) -> pa.Table:
+def table_of(frame: pd.DataFrame, spec: Spec) -> pa.Table:
     """The columns that the spec names, as a file would bring them."""
     beside = (spec.datetime_column, spec.series_id_column)
     names = [name for name in (*beside, *spec.columns) if name in frame.columns]
