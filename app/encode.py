@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
-from typing import Any
+from itertools import repeat
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.decode import Chunk
 from app.errors import OutputColumnsClash
 from app.explanation_columns import ExplanationCells, Told
-from app.humility_columns import (
-    humility_keys,
-    overridden,
-    override_values,
-    replaced,
-)
+from app.humility_columns import humility_keys, replaced
 from app.json_rows import (
     RowTemplate,
-    constant,
+    passed_through,
     plain_rows,
     shap_rows,
     with_adjusted,
 )
+from app.prediction_columns import PredictionCells, classes, label_text
 from app.scoring import Predictions
 from app.tokens import (
     Tokens,
     csv_cell,
+    csv_lines,
     csv_numbers,
     json_value,
     number_tokens,
@@ -40,8 +35,6 @@ from app.tokens import (
 )
 from backends.humility import Rule
 from backends.model import Label, Model
-
-Passthrough = Mapping[str, Sequence[Any] | pa.Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +78,13 @@ class JsonWriter:
     foot = b"]}"
 
     def __init__(self, answer: Answer) -> None:
-        self.model = answer.model
         self.decimals = answer.decimals
         self.rules = answer.humility
         labels = json_labels(answer.model, named=answer.named_labels)
         self.labels = tuple(map(orjson.dumps, labels))
-        self.overrides = _overrides(answer, self.labels)
+        self.predicted = PredictionCells(
+            answer.model, self.labels, answer.humility, number_tokens, answer.decimals
+        )
         self.explanations = _explanation_cells(answer, self.labels)
         self.template = _template(answer, self.labels)
         self.adjusted = answer.adjusted
@@ -100,8 +94,7 @@ class JsonWriter:
     def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' objects joined by commas, without the enclosing list."""
         passthrough = chunk.passthrough
-        row_ids = _row_ids(chunk.first_row, len(predictions))
-        cells = _JSON_CELLS[self.model.task](self, predictions, row_ids)
+        cells = self._cells(predictions, chunk.first_row)
         passed = [map(json_value, plain(values)) for values in passthrough.values()]
         found = predictions.explanations
         if self.explanations is None or found is None:
@@ -116,8 +109,18 @@ class JsonWriter:
             cells.append(humility_keys(self.rules, predictions.humbled))
         if self.adjusted and chunk.columns.exposure is not None:
             cells += self._adjusted(predictions, chunk.columns.exposure)
-        row = self.template.start + _passed(passthrough) + self.template.end
+        row = self.template.start + passed_through(passthrough) + self.template.end
         return b",".join([row % each for each in zip(*cells, strict=True)])
+
+    def _cells(self, predictions: Predictions, first_row: int) -> list[Tokens]:
+        """In the order in which the templates take them."""
+        cells = self.predicted.columns(predictions)
+        cells.append(_row_ids(first_row, len(predictions)))
+        if predictions.outliers is None:
+            return cells
+        value, predicted, row_ids = cells
+        flags = pick([b"false", b"true"], predictions.outliers)
+        return [value, flags, row_ids, predicted]
 
     def _adjusted(
         self, predictions: Predictions, exposure: NDArray[np.float64]
@@ -128,48 +131,6 @@ class JsonWriter:
         with np.errstate(over="ignore"):
             parts = (replaced(values, predictions.humbled, self.rules), values)
             return [number_tokens(each / exposure, self.decimals) for each in parts]
-
-    def _binary(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
-        positive = predictions.values[:, 0]
-        yes, no = self.labels
-        predicted = pick([no, yes], np.asarray(predictions.positive))
-        return [
-            number_tokens(positive, self.decimals),
-            number_tokens(1.0 - positive, self.decimals),
-            overridden(predicted, predictions.humbled, self.overrides),
-            row_ids,
-        ]
-
-    def _regression(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
-        values = number_tokens(predictions.values[:, 0], self.decimals)
-        predicted = overridden(values, predictions.humbled, self.overrides)
-        if predictions.outliers is None:
-            return [values, predicted, row_ids]
-        return [
-            values,
-            pick([b"false", b"true"], predictions.outliers),
-            row_ids,
-            predicted,
-        ]
-
-    def _multiclass(self, predictions: Predictions, row_ids: Tokens) -> list[Tokens]:
-        numbers: list[Tokens] = [
-            number_tokens(values, self.decimals) for values in predictions.values.T
-        ]
-        winners = pick(self.labels, predictions.values.argmax(axis=1))
-        return [
-            *numbers,
-            overridden(winners, predictions.humbled, self.overrides),
-            row_ids,
-        ]
-
-
-# In the order in which the templates take them.
-_JSON_CELLS = {
-    "binary": JsonWriter._binary,
-    "regression": JsonWriter._regression,
-    "multiclass": JsonWriter._multiclass,
-}
 
 
 def _template(answer: Answer, labels: tuple[bytes, ...]) -> RowTemplate:
@@ -195,13 +156,6 @@ def _explanation_cells(
     return ExplanationCells(answer.model, answer.told, labels, answer.decimals)
 
 
-def _passed(passthrough: Passthrough) -> bytes:
-    if not passthrough:
-        return b""
-    names = [constant(orjson.dumps(name)) + b":%b" for name in passthrough]
-    return b',"passthroughValues":{' + b",".join(names) + b"}"
-
-
 def _row_ids(first_row: int, count: int) -> list[bytes]:
     return [b"%d" % row for row in range(first_row, first_row + count)]
 
@@ -215,13 +169,15 @@ class CsvWriter:
 
     def __init__(self, answer: Answer) -> None:
         """Raises OutputColumnsClash if a passthrough column has an output's name."""
-        self.model = answer.model
-        self.decimals = answer.decimals
-        self.threshold = repr(float(answer.threshold)).encode()
         self.approval = answer.approval
-        labels = [csv_cell(label_text(label)) for label in _classes(answer.model)]
-        self.labels = labels
-        self.overrides = _overrides(answer, labels)
+        labels = [csv_cell(label_text(label)) for label in classes(answer.model)]
+        self.predicted = PredictionCells(
+            answer.model, labels, answer.humility, csv_numbers, answer.decimals
+        )
+        self.constants: list[Tokens] = []
+        if answer.model.task == "binary":
+            threshold = repr(float(answer.threshold)).encode()
+            self.constants = [repeat(threshold), repeat(labels[0])]
         self.explanations = _explanation_cells(answer, ())
         columns = csv_columns(answer)
         if clash := [name for name in answer.passthrough if name in set(columns)]:
@@ -230,7 +186,7 @@ class CsvWriter:
 
     def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' lines, each ended."""
-        cells = _CELLS[self.model.task](self, predictions)
+        cells = self.predicted.csv_columns(predictions) + self.constants
         if predictions.outliers is not None:
             cells.append(pick([b"False", b"True"], predictions.outliers))
         if self.explanations is not None and predictions.explanations is not None:
@@ -239,50 +195,13 @@ class CsvWriter:
             cells.append(repeat(csv_cell(self.approval)))
         for values in chunk.passthrough.values():
             cells.append(map(csv_cell, plain(values)))
-        parts = list(
-            chain.from_iterable(zip(cells, repeat(repeat(b",")), strict=False))
-        )
-        parts[-1] = repeat(b"\n")
-        return b"".join(_weave(parts))
-
-    def _binary(self, predictions: Predictions) -> list[Tokens]:
-        positive = predictions.values[:, 0]
-        yes, no = self.labels
-        return [
-            csv_numbers(positive, self.decimals),
-            csv_numbers(1.0 - positive, self.decimals),
-            overridden(
-                pick([no, yes], np.asarray(predictions.positive)),
-                predictions.humbled,
-                self.overrides,
-            ),
-            repeat(self.threshold),
-            repeat(yes),
-        ]
-
-    def _regression(self, predictions: Predictions) -> list[Tokens]:
-        values = csv_numbers(predictions.values[:, 0], self.decimals)
-        return [overridden(values, predictions.humbled, self.overrides)]
-
-    def _multiclass(self, predictions: Predictions) -> list[Tokens]:
-        numbers: list[Tokens] = [
-            csv_numbers(values, self.decimals) for values in predictions.values.T
-        ]
-        winners = pick(self.labels, predictions.values.argmax(axis=1))
-        return [*numbers, overridden(winners, predictions.humbled, self.overrides)]
-
-
-_CELLS = {
-    "binary": CsvWriter._binary,
-    "regression": CsvWriter._regression,
-    "multiclass": CsvWriter._multiclass,
-}
+        return csv_lines(cells)
 
 
 def csv_columns(answer: Answer) -> list[str]:
     """Names of the output columns, in the order of recorded answers."""
     model = answer.model
-    names = map(label_text, _classes(model))
+    names = map(label_text, classes(model))
     columns = [f"{model.target}_{name}_PREDICTION" for name in names]
     columns.append(f"{model.target}_PREDICTION")
     if model.task == "binary":
@@ -296,35 +215,6 @@ def csv_columns(answer: Answer) -> list[str]:
     return columns
 
 
-def _overrides(answer: Answer, labels: Sequence[bytes]) -> list[bytes]:
-    """What each humility rule puts in the prediction's place.
-
-    labels: as the answer spells them, in the order of `_classes`.
-    """
-    if not answer.humility:
-        return []
-    model = answer.model
-    values = override_values(answer.humility)
-    if model.task == "regression":
-        return [
-            b"" if value is None else _number(value, answer.decimals)
-            for value in values
-        ]
-    spelled = dict(zip(map(label_text, _classes(model)), labels, strict=True))
-    return [spelled.get(label_text(value), b"null") for value in values]
-
-
-def _number(value: Label, decimals: int) -> bytes:
-    return number_tokens(np.array([float(value)]), decimals)[0]
-
-
-def _classes(model: Model) -> Sequence[Label | None]:
-    """The class labels in the order of answers: of two the positive one first."""
-    if model.task == "binary":
-        return (model.positive_label, model.negative_label)
-    return model.labels
-
-
 def json_labels(model: Model, *, named: bool) -> list[Label | None]:
     """The labels of `predictionValues`, in their order.
 
@@ -335,14 +225,4 @@ def json_labels(model: Model, *, named: bool) -> list[Label | None]:
         return [model.target]
     if model.task == "multiclass":
         return [label_text(label) for label in model.labels]
-    return list(_classes(model)) if named else [1, 0]
-
-
-def label_text(label: Label | None) -> str:
-    """A class label as column names and CSV cells spell it."""
-    return str(label)
-
-
-def _weave(parts: Sequence[Tokens]) -> list[bytes]:
-    # The constant parts repeat without end: the columns between them set the length.
-    return [b"".join(row) for row in zip(*parts, strict=False)]
+    return list(classes(model)) if named else [1, 0]

@@ -6,16 +6,16 @@ each item fills the same template.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.decode import Chunk
 from app.explaining import Explanations
 from app.tokens import (
     Tokens,
@@ -28,7 +28,7 @@ from app.tokens import (
     sent_numbers,
 )
 from backends.explanations.strength import SYMBOLS
-from backends.features import missing_among
+from backends.features import Columns, missing_among
 from backends.model import Model
 
 Ints = NDArray[np.intp]
@@ -53,17 +53,33 @@ class Told:
     features: how many of them a row and class tells.
     classes: how many classes of a row are explained; 1 unless multiclass.
     is_shap: whether there is a base, and a remaining total.
+    in_model_space: whether JSON says that SHAP values add up to what the model itself
+        answers, before what is done to it to make it a prediction.
     """
 
     features: int
     classes: int = 1
     is_shap: bool = False
     key: str = "predictionExplanations"
+    in_model_space: bool = False
 
     @property
     def items(self) -> int:
         """How many explanations a row has."""
         return self.features * self.classes
+
+
+class Rows(Protocol):
+    """What explanations show of rows.
+
+    cells: the cells of features that are not numeric, as they are shown.
+    """
+
+    @property
+    def columns(self) -> Columns: ...
+
+    @property
+    def cells(self) -> Mapping[str, Sequence[Any] | pa.Array]: ...
 
 
 class ExplanationCells:
@@ -97,7 +113,7 @@ class ExplanationCells:
             columns += ["SHAP_BASE_VALUE", "SHAP_REMAINING_TOTAL"]
         return columns
 
-    def json(self, explanations: Explanations, chunk: Chunk) -> Tokens:
+    def json(self, explanations: Explanations, chunk: Rows) -> Tokens:
         """For each row the list of its items."""
         rows = np.flatnonzero(explanations.explained)
         features = explanations.features[rows].reshape(-1)
@@ -132,12 +148,13 @@ class ExplanationCells:
         start = b'{"warnings":' + orjson.dumps(warnings) + b',"remainingTotal":'
         remaining = number_tokens(_remaining(explanations), self._decimals)
         base = self._base(explanations, number_tokens)
+        end = b',"space":"model"}' if self._told.in_model_space else b"}"
         return [
-            start + rest + b',"baseValue":' + each + b"}"
+            start + rest + b',"baseValue":' + each + end
             for rest, each in zip(remaining, base, strict=True)
         ]
 
-    def csv(self, explanations: Explanations, chunk: Chunk) -> Iterator[Tokens]:
+    def csv(self, explanations: Explanations, chunk: Rows) -> Iterator[Tokens]:
         """A column for each of `csv_columns`; empty where a row is not explained."""
         rows = np.flatnonzero(explanations.explained)
         spread = partial(_spread, rows, len(explanations.explained))
@@ -167,7 +184,7 @@ class ExplanationCells:
         return rows.repeat(self._told.items)
 
     def _values(
-        self, spelling: _Spelling, chunk: Chunk, rows: Ints, features: Ints
+        self, spelling: _Spelling, chunk: Rows, rows: Ints, features: Ints
     ) -> list[bytes]:
         """The features' values of items.
 
@@ -186,7 +203,7 @@ class ExplanationCells:
         return tokens
 
     def _sent_texts(
-        self, chunk: Chunk, feature: int, rows: Ints, codes: NDArray[np.float64]
+        self, chunk: Rows, feature: int, rows: Ints, codes: NDArray[np.float64]
     ) -> list[str | None]:
         """A feature's cells in some rows, as they were sent; codes: its matrix."""
         cells = plain(chunk.cells[self._features[feature]])

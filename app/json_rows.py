@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -75,7 +75,7 @@ def plain_rows(
         start = _ROW % values
     end = b""
     if approval is not None:
-        end += b"," + _approval(approval)
+        end += b"," + approval_status(approval)
     if explanations_key is not None:
         end += b"," + constant(orjson.dumps(explanations_key)) + b":%b"
     return RowTemplate(start, end + (b"%b}" if with_humility else b"}"))
@@ -97,7 +97,7 @@ def shap_rows(
     values = b",".join(_VALUE % constant(label) for label in labels)
     start = b"{"
     if approval is not None:
-        start += _approval(approval) + b","
+        start += approval_status(approval) + b","
     start += _SHAP_START % () + _SHAP_VALUES % values
     if task == "binary":
         start += b',"predictionThreshold":' + orjson.dumps(threshold)
@@ -121,10 +121,22 @@ def with_adjusted(template: RowTemplate, label: bytes) -> RowTemplate:
     return replace(template, end=end)
 
 
+def passed_through(names: Collection[str]) -> bytes:
+    """The key of the columns that are passed through, with a comma before it.
+
+    Takes their cells; nothing if there are none.
+    """
+    if not names:
+        return b""
+    keys = [constant(orjson.dumps(name)) + b":%b" for name in names]
+    return b',"passthroughValues":{' + b",".join(keys) + b"}"
+
+
 def constant(text: bytes) -> bytes:
     """A text that a template holds as it is."""
     return text.replace(b"%", b"%%")
 
 
-def _approval(status: str) -> bytes:
+def approval_status(status: str) -> bytes:
+    """The key of a deployment's approval status."""
     return b'"deploymentApprovalStatus":' + constant(orjson.dumps(status))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,12 @@ def round_decimals(values: NDArray[np.float64], decimals: int) -> NDArray[np.flo
         return _round_slowly(values, decimals)
     scale = 10.0**decimals
     # Numbers beyond this have no digit to round, and would overflow when scaled.
-    scaled = np.where(np.abs(values) < 2.0**52, values, 0.0) * scale
+    has_digits = np.abs(values) < 2.0**52
+    scaled = np.where(has_digits, values, 0.0) * scale
     rounded = np.rint(scaled) / scale
     doubtful = np.abs(scaled - np.floor(scaled) - 0.5) <= np.abs(scaled) * 2.0**-51
-    doubtful |= np.abs(values) >= 2.0**52
+    # NaN among them.
+    doubtful |= ~has_digits
     if doubtful.any():
         rounded[doubtful] = _round_slowly(values[doubtful], decimals)
     return np.asarray(rounded + 0.0)
@@ -52,16 +55,21 @@ def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
 
 
 def number_tokens(values: NDArray[np.float64], decimals: int) -> list[bytes]:
-    """Each number rounded, in its shortest form."""
+    """Each number rounded, in its shortest form; NaN, infinity: null."""
     if len(values) < _FEW:
-        return [orjson.dumps(value) for value in _rounded(values, decimals)]
+        return list(map(orjson.dumps, _rounded(values, decimals)))
     return _tokens(round_decimals(np.ascontiguousarray(values), decimals))
 
 
 def csv_numbers(values: NDArray[np.float64], decimals: int) -> list[bytes]:
-    """Each number rounded, as recorded CSV answers spell it."""
+    """Each number rounded, as recorded CSV answers spell it; NaN, infinity: empty."""
     rounded = round_decimals(np.ascontiguousarray(values), decimals)
     return _as_in_csv(_tokens(rounded), rounded)
+
+
+def integer_tokens(values: NDArray[np.int64]) -> list[bytes]:
+    """Each integer."""
+    return _tokens(np.ascontiguousarray(values))
 
 
 def sent_numbers(values: NDArray[np.float64]) -> list[bytes]:
@@ -77,16 +85,17 @@ def sent_csv_numbers(values: NDArray[np.float64]) -> list[bytes]:
 
 
 def _as_in_csv(tokens: list[bytes], values: NDArray[np.float64]) -> list[bytes]:
-    """The tokens of finite numbers with those that CSV spells in another way."""
+    """The tokens of numbers with those that CSV spells in another way."""
     # Recorded CSV answers spell these as Python does: 6.50871e-05.
     sizes = np.abs(values)
-    unusual = (sizes != 0.0) & ((sizes < 1e-4) | (sizes >= 1e16))
+    unusual = (sizes != 0.0) & ~((sizes >= 1e-4) & (sizes < 1e16))
     for position in np.flatnonzero(unusual).tolist():
-        tokens[position] = repr(float(values[position])).encode()
+        value = float(values[position])
+        tokens[position] = repr(value).encode() if math.isfinite(value) else b""
     return tokens
 
 
-def _tokens(values: NDArray[np.float64]) -> list[bytes]:
+def _tokens(values: NDArray[np.float64] | NDArray[np.int64]) -> list[bytes]:
     if not values.size:
         return []
     text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -98,6 +107,21 @@ def pick(
 ) -> list[bytes]:
     """The choice at each of some positions."""
     return [choices[position] for position in positions.tolist()]
+
+
+def spelled_once(values: Sequence[Any], spelled: Callable[[Any], bytes]) -> list[bytes]:
+    """The text of each value, each different one spelled once.
+
+    Values of two types are different, however equal: 1, 1.0 and True.
+    """
+    keys: Sequence[Any] = values
+    if len(set(map(type, values))) > 1:
+        keys = list(zip(map(type, values), values, strict=True))
+    texts = {
+        key: spelled(value)
+        for key, value in dict(zip(keys, values, strict=True)).items()
+    }
+    return [texts[key] for key in keys]
 
 
 def plain(values: Sequence[Any] | pa.Array) -> Sequence[Any]:
@@ -122,6 +146,12 @@ def csv_cell(value: Any) -> bytes:
     if _CSV_QUOTED.search(text) or text[:1] == " " or text[-1:] == " ":
         text = '"' + text.replace('"', '""') + '"'
     return text.encode()
+
+
+def csv_lines(columns: Iterable[Tokens]) -> bytes:
+    """Lines of CSV, each ended; columns that are constant may be without end."""
+    lines = [b",".join(cells) for cells in zip(*columns, strict=False)]
+    return b"\n".join([*lines, b""])
 
 
 def _cell_text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Numbers, texts and cells as bytes."""
 
 import json
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import strategies as st
 
 from app.tokens import (
     csv_cell,
+    csv_lines,
     csv_numbers,
+    integer_tokens,
+    json_value,
     number_tokens,
     round_decimals,
     sent_csv_numbers,
     sent_numbers,
+    spelled_once,
 )
 
 
@@ -81,5 +86,42 @@ def test_no_numbers_have_no_tokens():
         csv_numbers(none, 10),
         sent_numbers(none),
         sent_csv_numbers(none),
+        integer_tokens(np.empty(0, np.int64)),
     ):
         assert tokens == []
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_what_is_no_number_is_null_and_an_empty_cell(count):
+    values = np.tile([np.nan, np.inf, -np.inf, 0.5], count)
+    assert number_tokens(values, 10) == [b"null", b"null", b"null", b"0.5"] * count
+    assert csv_numbers(values, 10) == [b"", b"", b"", b"0.5"] * count
+
+
+def test_integers_are_spelled_whatever_their_array():
+    numbers = np.array([[-1, 0], [2**53 + 1, 7]])
+    assert integer_tokens(numbers[:, 0]) == [b"-1", b"9007199254740993"]
+
+
+def test_equal_values_of_other_types_are_spelled_each_in_its_way():
+    values = [1, True, 1.0, "1", None, 1]
+    spelled = [b"1", b"true", b"1.0", b'"1"', b"null", b"1"]
+    assert spelled_once(values, json_value) == spelled
+
+
+def test_each_different_value_is_spelled_once():
+    asked = []
+
+    def spelled(value):
+        asked.append(value)
+        return value.encode()
+
+    assert spelled_once(["b", "a", "b"], spelled) == [b"b", b"a", b"b"]
+    assert asked == ["b", "a"]
+    assert spelled_once([], spelled) == []
+
+
+def test_constant_columns_of_csv_are_as_long_as_the_others():
+    columns = [repeat(b"x"), [b"1", b"2"], repeat(b"")]
+    assert csv_lines(columns) == b"x,1,\nx,2,\n"
+    assert csv_lines([[], repeat(b"x")]) == b""
