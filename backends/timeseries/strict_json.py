@@ -22,7 +22,7 @@ _MOST_SHOWN = 64
 _MOST_LISTED = 40
 # What neither a database nor UTF-8 keeps.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
