@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.config import Config
 from backends import sandbox
 from backends.base import ModelFileRejected
-from backends.bundle import CARD, GOLDEN, REFERENCE, STATISTICS
+from backends.bundle import NAMES
 from backends.lightgbm_features import features_for as lightgbm_features
 from backends.lightgbm_text import LightGBMFile
 from backends.lightgbm_text import inspect as inspect_lightgbm
@@ -78,8 +78,11 @@ class ModelFile(ABC):
         )
 
     @abstractmethod
-    def write(self, folder: Path) -> None:
-        """Put what is served into a bundle's folder."""
+    def write(self, folder: Path, name: str) -> None:
+        """Put what is served into a bundle's folder, under a name.
+
+        Raises ModelFileRejected where what it needs beside it cannot be put there.
+        """
 
     def warnings(self, model: Model, matrix: NDArray[np.float64]) -> list[str]:
         """What the user should know of this model and this training data."""
@@ -182,8 +185,8 @@ class _LightGBM(ModelFile):
             )
         return link
 
-    def write(self, folder: Path) -> None:
-        shutil.copyfile(self._path, folder / self.file)
+    def write(self, folder: Path, name: str) -> None:
+        shutil.copyfile(self._path, folder / name)
 
 
 class _Onnx(ModelFile):
@@ -240,17 +243,17 @@ class _Onnx(ModelFile):
             return features_for(self._graph, table.column_names)
         return features_for(self._graph, names, in_order=True)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, name: str) -> None:
         from backends.onnx_graph import write_served
 
-        write_served(self._path, folder / self.file, self._graph)
-        for name in self._graph.external_data:
-            if name in (self.file, CARD, GOLDEN, STATISTICS, REFERENCE):
+        write_served(self._path, folder / name, self._graph)
+        for weights in self._graph.external_data:
+            if weights in NAMES or (folder / weights).exists():
                 raise ModelFileRejected(
-                    f"The external data file {name!r} has a name of the bundle's own:"
-                    " save the weights under another one"
+                    f"The external data file {weights!r} has a name of the bundle's"
+                    " own, or of another graph's: save the weights under another one"
                 )
-            shutil.copyfile(self._path.with_name(name), folder / name)
+            shutil.copyfile(self._path.with_name(weights), folder / weights)
 
     def warnings(self, model: Model, matrix: NDArray[np.float64]) -> list[str]:
         from backends.onnx_features import precision_warnings

@@ -19,6 +19,17 @@ STATISTICS = "statistics.json"
 REFERENCE = "reference.parquet"
 EXEMPLARS = "exemplars.json"
 SERIES = "series.json"
+# A request for forecasts and its answer; those that the spec's author gave beside.
+SAMPLE, SAMPLE_EXPECTED = "sample.csv", "sample_expected.json"
+GIVEN, GIVEN_EXPECTED = "given_sample.csv", "given_sample_expected.json"
+GIVEN_JSON = "given_sample.json"
+# What weights beside a graph may not be called.
+NAMES = frozenset(
+    (
+        *(CARD, GOLDEN, STATISTICS, REFERENCE, EXEMPLARS, SERIES),
+        *(SAMPLE, SAMPLE_EXPECTED, GIVEN, GIVEN_JSON, GIVEN_EXPECTED),
+    )
+)
 
 # Far above any real bundle: tables of numbers, a few weights files, a model for each
 # hour of a week.

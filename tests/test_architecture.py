@@ -251,7 +251,8 @@ def exceptions() -> Iterator[type[Exception]]:
 
 # Raised by what the command line runs: packaging, offline scoring, the child process.
 OFFLINE = [
-    *("app.package", "app.model_file", "app.training_data", "app.reference"),
+    *("app.package", "app.bundling", "app.model_file", "app.training_data"),
+    *("app.reference",),
     *("app.golden", "app.validation", "app.equality", "app.offline", "app.nginx"),
     *("app.doctor", "app.machine", "backends.sandbox"),
     # Where models are trained.

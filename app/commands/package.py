@@ -11,7 +11,7 @@ import click
 from app.commands.printing import json_option, print_facts, print_json, printable
 
 if TYPE_CHECKING:
-    from app.package import PackageReport
+    from app.bundling import PackageReport
 
 _FILE = click.Path(path_type=Path)
 

@@ -16,10 +16,11 @@ import pytest
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
+from app.bundling import PackagingRefused
 from app.config import Config
 from app.golden import Golden
 from app.model_file import open_model_file
-from app.package import PackageOptions, PackagingRefused, package
+from app.package import PackageOptions, package
 from app.reference import Scored, feature_impact
 from app.training_data import TrainingDataRejected, read_table, spread
 from app.validation import validate

@@ -14,15 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from app.bundling import PackageReport, PackagingRefused
 from app.config import Config
 from app.golden import Golden
 from app.model_file import open_model_file
-from app.package import (
-    PackageOptions,
-    PackageReport,
-    PackagingRefused,
-    package,
-)
+from app.package import PackageOptions, package
 from app.training_data import TrainingDataRejected, read_table, spread
 from app.validation import validate
 from backends import bundle, load
