@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 from tqdm import tqdm
 
-from app.answering import Answering, Kind
+from app.answering import Answers, Kind, Pieces
 from app.bulk import BulkPool
 from app.config import Config
-from app.decode import Chunk
 from app.errors import AppError, BodyUnreadable, NoDataToPredict
 
 # By the end of the output file's name.
@@ -34,11 +33,13 @@ class OutputRefused(AppError):
     """The output cannot be written where it is wanted."""
 
 
-def score_file(answering: Answering, source: Path, target: Path, config: Config) -> int:
-    """Score a CSV file into a CSV or JSON file; returns how many rows it has.
+def score_file(
+    answering: Answers[Any], source: Path, target: Path, config: Config
+) -> int:
+    """Score a CSV file into a CSV or JSON file; returns how many rows that has.
 
     The output has the columns of the HTTP answer, and appears under its name when it
-    is complete. Memory does not grow with the file.
+    is complete. Memory does not grow with the file, unless its rows are of time series.
 
     Raises what a request with these rows would be answered with, OutputRefused and
     OSError.
@@ -113,18 +114,20 @@ def _written(source: Path, target: Path) -> Iterator[IO[bytes]]:
 
 
 def _pieces(
-    answering: Answering, kind: Kind, data: mmap.mmap, config: Config
+    answering: Answers[Pieces], kind: Kind, data: mmap.mmap, config: Config
 ) -> Iterator[tuple[bytes, int]]:
     """The output's pieces in order, and how many rows each holds."""
     # The limits bound what a request may cost others.
-    limits = dataclasses.replace(config, max_rows=_UNLIMITED)
+    limits = dataclasses.replace(
+        config, max_rows=_UNLIMITED, max_forecasts=_UNLIMITED, max_steps=_UNLIMITED
+    )
     # A mapped file reads like bytes.
     chunks = answering.read_file(cast(bytes, data), limits)
     first = next(chunks)
     writer, rows_of = answering.begin(kind, first)
 
-    def work(chunk: Chunk) -> tuple[bytes, int]:
-        return rows_of(chunk), len(chunk.columns)
+    def work(piece: Pieces) -> tuple[bytes, int]:
+        return rows_of(piece), len(piece)
 
     yield writer.head, 0
     separator = b""

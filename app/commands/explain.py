@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".svg")
 
 
+class ForecastsToldElsewhere(AppError):
+    """Forecasts come of many rows."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A forecast comes of many rows: `foretell score --max-explanations N` tells"
+            " why forecasts are what they are"
+        )
+
+
 class RowNotThere(AppError):
     """The file has no row of this number."""
 
@@ -75,6 +85,8 @@ def explain(
     with found(model, config) as scored:
         from app.answering import Answering
 
+        if scored.served.model.time_series is not None:
+            raise ForecastsToldElsewhere
         explained = scored.explained(said(max_explanations, algorithm))
         answering = Answering(
             scored.served, scored.settings, scored.threshold, explained=explained

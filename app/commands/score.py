@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from app.commands.models import algorithm_option, found, most_option, said
+from app.commands.models import Found, algorithm_option, found, most_option, said
 from app.commands.printing import json_option, print_json
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.answering import Answers
 
 _ENDS = (".csv", ".json")
 
@@ -18,6 +23,18 @@ def _output(text: str) -> Path:
     if path.suffix not in _ENDS:
         raise click.BadParameter(f"{text!r} does not end in {' or '.join(_ENDS)}.")
     return path
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date and time of ISO 8601.") from None
+    return instant if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+class NotForecast(AppError):
+    """What is said of forecasts is for time series models."""
 
 
 @click.command()
@@ -50,6 +67,26 @@ def _output(text: str) -> Path:
     is_flag=True,
     help="Regression: flag predictions outside the usual bounds.",
 )
+@click.option(
+    "--forecast-point",
+    type=_instant,
+    metavar="TIME",
+    help="Time series: forecast from here.  [the newest possible]",
+)
+@click.option(
+    "--predictions-start",
+    type=_instant,
+    metavar="TIME",
+    help="Time series: forecast every row from here on, from every point possible,",
+)
+@click.option(
+    "--predictions-end", type=_instant, metavar="TIME", help="... before this time."
+)
+@click.option(
+    "--relax-known-in-advance",
+    is_flag=True,
+    help="Time series: what is known in advance may be missing.",
+)
 @most_option(least=0)
 @algorithm_option("--explanation-algorithm")
 @json_option
@@ -61,6 +98,10 @@ def score(
     passthrough_all: bool,
     decimals: int,
     prediction_warning: bool,
+    forecast_point: datetime | None,
+    predictions_start: datetime | None,
+    predictions_end: datetime | None,
+    relax_known_in_advance: bool,
     max_explanations: int | None,
     algorithm: str | None,
     as_json: bool,
@@ -68,12 +109,17 @@ def score(
     """Score a CSV file of any size, without a server.
 
     With the model, threshold and settings of the deployment ID, or with those that a
-    BUNDLE brings. The output has the columns of the server's answers.
+    BUNDLE brings. The output has the columns of the server's answers. A time series
+    model takes history and future rows, and forecasts as the server does.
     """
     from app.config import Config
 
     if passthrough and passthrough_all:
         raise click.UsageError("Give --passthrough or --passthrough-all, not both.")
+    if (predictions_start is None) != (predictions_end is None):
+        raise click.UsageError("Give --predictions-start and --predictions-end.")
+    if predictions_start is not None and forecast_point is not None:
+        raise click.UsageError("Give --forecast-point or a range, not both.")
     wanted: tuple[str, ...] | Literal["all"] = passthrough
     if passthrough_all:
         wanted = "all"
@@ -81,14 +127,18 @@ def score(
     config = Config.from_environment()
     with found(model, config) as scored:
         # Imported after pyarrow has been told that there is no pandas.
-        from app.answering import Answering
         from app.offline import score_file
 
         served = scored.served
-        answering = Answering(
-            served,
-            scored.settings,
-            scored.threshold,
+        asked = (
+            forecast_point,
+            predictions_start,
+            predictions_end,
+            relax_known_in_advance,
+        )
+        answering = _answers(
+            scored,
+            asked,
             passthrough=wanted,
             decimals=decimals,
             prediction_warning=prediction_warning,
@@ -100,3 +150,25 @@ def score(
         print_json(facts | {"engine": served.backend.engine})
     else:
         click.echo(f"{rows} rows scored with model {served.model.id} into {out}")
+
+
+def _answers(
+    scored: Found,
+    asked: tuple[datetime | None, datetime | None, datetime | None, bool],
+    **wishes: Any,
+) -> Answers[Any]:
+    """What is done with the rows of the file; asked: of forecasts."""
+    from app.answering import Answering
+
+    beside = (scored.served, scored.settings, scored.threshold)
+    if scored.served.model.time_series is None:
+        if any(asked):
+            raise NotForecast(
+                "The model is no time series model: it has no forecast point, no range"
+                " and nothing known in advance"
+            )
+        return Answering(*beside, **wishes)
+    from app.timeseries.answering import Forecasting
+    from app.timeseries.window import Asked
+
+    return Forecasting(*beside, **wishes, asked=Asked(*asked))
