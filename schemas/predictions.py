@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+SYMBOLS = ("---", "--", "-", "<-", "<+", "+", "++", "+++")
+
 
 class PredictionValue(Schema):
     """One class's probability, or a regression's value.
@@ -27,10 +29,7 @@ class Explanation(Schema):
     featureValue = fields.Raw(required=True, allow_none=True)
     strength = fields.Float(required=True)
     feature = fields.String(required=True)
-    qualitativeStrength = fields.String(
-        required=True,
-        validate=validate.OneOf(["---", "--", "-", "<-", "<+", "+", "++", "+++"]),
-    )
+    qualitativeStrength = fields.String(required=True, validate=validate.OneOf(SYMBOLS))
     label = fields.Raw(required=True)
 
 
@@ -61,6 +60,31 @@ class ShapMetadata(Schema):
     warnings = fields.List(fields.Nested(ShapWarning), required=True, allow_none=True)
     remainingTotal = fields.Float(required=True)
     baseValue = fields.Float(required=True)
+
+
+class AnyExplanation(Explanation):
+    """By XEMP, or by SHAP, which has no qualitative strength."""
+
+    qualitativeStrength = fields.String(
+        required=True, allow_none=True, validate=validate.OneOf(SYMBOLS)
+    )
+
+
+class ForecastShapMetadata(ShapMetadata):
+    """The same of a forecast.
+
+    space: that of values that add up to what the model answers, where the prediction
+        is no sum of them.
+    """
+
+    space = fields.String(validate=validate.Equal("model"))
+
+
+class Interval(Schema):
+    """Where the actual value is expected to be; null where that is no number."""
+
+    low = fields.Float(required=True, allow_none=True)
+    high = fields.Float(required=True, allow_none=True)
 
 
 class TriggeredRule(Schema):
@@ -148,6 +172,73 @@ class ShapRow(Schema):
     humility = fields.List(fields.Nested(TriggeredRule))
     adjustedPrediction = fields.Float(allow_none=True)
     adjustedPredictionValues = fields.List(fields.Nested(PredictionValue))
+
+
+class TimeSeriesRegressionRow(Schema):
+    """A row of a forecast of numbers.
+
+    seriesId: as it was sent; null: there is one series.
+    rowId: number of the row in the whole request, history included.
+    predictionIntervals: by size in percent.
+    originalFormatTimestamp: the timestamp as it was sent.
+    """
+
+    seriesId = fields.Raw(required=True, allow_none=True)
+    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
+    rowId = fields.Integer(required=True, strict=True)
+    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
+    forecastDistance = fields.Integer(required=True, strict=True)
+    prediction = fields.Float(required=True)
+    predictionIntervals = fields.Dict(
+        keys=fields.String(), values=fields.Nested(Interval)
+    )
+    originalFormatTimestamp = fields.String()
+    isOutlierPrediction = fields.Boolean()
+    deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(AnyExplanation))
+    reasonCodes = fields.List(fields.Nested(AnyExplanation))
+    shapExplanationsMetadata = fields.Nested(ForecastShapMetadata)
+    passthroughValues = fields.Dict(keys=fields.String())
+    humility = fields.List(fields.Nested(TriggeredRule))
+
+
+class TimeSeriesMulticlassRow(Schema):
+    """A row of a forecast of one of many classes, which are told by their names."""
+
+    rowId = fields.Integer(required=True, strict=True)
+    prediction = fields.String(required=True)
+    predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
+    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    forecastDistance = fields.Integer(required=True, strict=True)
+    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
+    seriesId = fields.Raw(required=True, allow_none=True)
+    originalFormatTimestamp = fields.String()
+    deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(AnyExplanation))
+    reasonCodes = fields.List(fields.Nested(AnyExplanation))
+    passthroughValues = fields.Dict(keys=fields.String())
+    humility = fields.List(fields.Nested(TriggeredRule))
+
+
+class TimeSeriesBinaryRow(Schema):
+    """The same of one of two classes, the positive one first."""
+
+    rowId = fields.Integer(required=True, strict=True)
+    prediction = fields.String(required=True)
+    predictionThreshold = fields.Float(required=True)
+    predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
+    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    forecastDistance = fields.Integer(required=True, strict=True)
+    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
+    seriesId = fields.Raw(required=True, allow_none=True)
+    originalFormatTimestamp = fields.String()
+    deploymentApprovalStatus = fields.String()
+    predictionExplanations = fields.List(fields.Nested(AnyExplanation))
+    reasonCodes = fields.List(fields.Nested(AnyExplanation))
+    shapExplanationsMetadata = fields.Nested(ForecastShapMetadata)
+    passthroughValues = fields.Dict(keys=fields.String())
+    humility = fields.List(fields.Nested(TriggeredRule))
 
 
 class Response(Schema):

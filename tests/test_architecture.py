@@ -94,6 +94,12 @@ LAYERS = {
         *("app.explanation_columns", "app.humility_columns"),
         *("app.prediction_columns", "backends.*"),
     ],
+    "app.timeseries.chunk": ["backends.features"],
+    "app.timeseries.writer": [
+        *("app.errors", "app.scoring", "app.timeseries.chunk", "app.tokens"),
+        *("app.json_rows", "app.explanation_columns", "app.humility_columns"),
+        *("app.prediction_columns", "backends.*"),
+    ],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
         *("app.store.records", "backends.*", "schemas.*"),

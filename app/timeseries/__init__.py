@@ -1,0 +1,1 @@
+"""Forecasts of time series: from a request's rows to those of the answer."""
