@@ -12,26 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from backends.timeseries.forecasting import Model, forecast, grid_of, parts_of
-from backends.timeseries.frames import table_of
 from backends.timeseries.levels import scale
 from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Panel
 from backends.timeseries.spec import Spec, Window
 from backends.timeseries.training import TrainingRows, panel_of_table, training_rows
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # Size in percent to forecast distance to what is added to a prediction, low and high.
 Intervals = Mapping[int, Mapping[int, tuple[float, float]]]
 # Features and target of training, to what predicts from features.
-Fit = Callable[[pd.DataFrame, Floats], Callable[[pd.DataFrame], Any]]
+Fit = Callable[["pd.DataFrame", Floats], Callable[["pd.DataFrame"], Any]]
 Predict = Callable[[Floats], Any]
 # The same of arrays, for the model of a distance; None: of the only model.
 Train = Callable[[int | None, Floats, Floats], Predict]
@@ -109,6 +110,10 @@ def backtest(
 
     Raises IntervalsUnavailable, and what `training_frame` raises.
     """
+    import pandas as pd
+
+    from backends.timeseries.frames import table_of
+
     panel = panel_of_table(table_of(frame, spec), spec)
 
     def named(matrix: Floats) -> pd.DataFrame:
@@ -266,9 +271,8 @@ def _residuals(
     forecasts = [np.empty((0, 1))]
     for each in parts_of(len(pairs), panel.spec):
         part = pairs.take(each)
-        found = forecast(panel, grid_of(panel, part), part, model)
-        forecasts.append(found.values)
-    sums = scale(np.concatenate(forecasts)[:, 0], panel.spec)
+        forecasts.append(forecast(panel, grid_of(panel, part), part, model).sums)
+    sums = np.concatenate(forecasts)[:, 0]
     return pairs, scale(panel.target[pairs.rows], panel.spec) - sums
 
 
