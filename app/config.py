@@ -62,7 +62,7 @@ class Config:
     max_explanations: int = _setting(
         5_000_000, "most explanations in an answer: rows × features × classes told"
     )
-    max_forecasts: int = _setting(1_000_000, "most forecasts in an answer")
+    max_forecasts: int = _setting(500_000, "most forecasts in an answer")
     max_steps: int = _setting(
         20_000_000, "time steps × series that the forecasts of a request may look at"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app.answering import Answers, Kind, Writer
 from app.config import Config
 from app.errors import IntervalsUnknown, PredictionNotFinite
+from app.explanation_columns import Told
 from app.scoring import Rules, judged
 from app.timeseries.chunk import ForecastChunk
 from app.timeseries.rows import Rows, RowsWanted
@@ -115,7 +116,7 @@ class Forecasting(Answers[Part]):
                 passthrough=tuple(first.rows.passthrough),
                 passes_all=self.passthrough == "all",
                 humility=rules.humility,
-                told=None if self.explained is None else self.explained.told,
+                told=self._told,
                 series_column=spec.series_id_column,
                 time_column=spec.datetime_column,
                 interval=size,
@@ -123,6 +124,14 @@ class Forecasting(Answers[Part]):
             )
         )
         return writer, partial(_written, self, rules, writer, size)
+
+    @property
+    def _told(self) -> Told | None:
+        """What is told of explanations, and whether a logarithm keeps it apart."""
+        if self.explained is None:
+            return None
+        in_model_space = self.backend.spec.is_logarithmic
+        return replace(self.explained.told, in_model_space=in_model_space)
 
     def _rows_wanted(self, limits: Config) -> RowsWanted:
         spec = self.backend.spec

@@ -188,40 +188,47 @@ def _historical(
     panel: Panel, asked: Asked, limits: Limits, allow_partial: bool
 ) -> Plan:
     assert asked.start is not None and asked.end is not None
-    spec, window = panel.spec, panel.spec.forecast_window
+    spec = panel.spec
     start, end = _moment(asked.start), _moment(asked.end)
     rows = np.flatnonzero((panel.times >= start) & (panel.times < end))
     if not len(rows):
         raise NoValidOutputRows
-    distances = np.arange(window.start, window.end + 1)
-    if len(rows) * len(distances) > _MOST_CANDIDATES:
-        _refuse_many(len(rows) * len(distances), limits)
-    pairs = Pairs.every(panel, rows, distances)
-    known_until = np.full(len(panel.labels), _BEFORE_ALL)
-    known = ~np.isnan(panel.target)
-    np.maximum.at(known_until, panel.series[known], panel.steps[known])
-    latest = pairs.origins + spec.feature_derivation_window.end
-    possible = latest <= known_until[pairs.series]
-    possible &= panel.first_steps[pairs.series] <= latest
-    if not allow_partial:
-        possible &= panel.has_history(pairs.series, pairs.origins)
-    pairs = pairs.take(possible)
-    if not len(pairs):
+    nearest, furthest = _distances(panel, rows, allow_partial)
+    counts = np.maximum(furthest - nearest + 1, 0)
+    forecasts = int(counts.sum())
+    if not forecasts:
         raise HistoryTooShort(spec)
+    _refuse_many(forecasts, limits)
+    pairs = Pairs.between(panel, rows, nearest, counts)
     grid = grid_of(panel, pairs, limits.cells)
     pairs = pairs.take(_has_targets(panel, grid, pairs, allow_partial))
     if not len(pairs):
         raise HistoryTooShort(spec)
-    _refuse_many(len(pairs), limits)
     if not asked.relax_known_in_advance:
         _refuse_unknown(panel, grid, pairs)
     points = panel.times_at(grid, pairs.series, pairs.origins)
     return Plan(panel, grid, pairs, points)
 
 
-# Pairs of which some may turn out to lack a history: 640 MB while they are looked at.
-_MOST_CANDIDATES = 10_000_000
-_BEFORE_ALL = np.iinfo(np.int64).min
+def _distances(panel: Panel, rows: Ints, allow_partial: bool) -> tuple[Ints, Ints]:
+    """The nearest and the furthest distance that rows can be predicted from.
+
+    There, the derivation window has begun, and ends where targets are still known.
+    """
+    spec, series, steps = panel.spec, panel.series[rows], panel.steps[rows]
+    end = spec.feature_derivation_window.end
+    known = ~np.isnan(panel.target)
+    newest = np.full(len(panel.labels), _BEFORE_ALL)
+    np.maximum.at(newest, panel.series[known], panel.steps[known])
+    nearest = np.maximum(steps + end - newest[series], spec.forecast_window.start)
+    first = panel.first_steps[series]
+    latest = end if allow_partial else spec.effective_start + 1
+    furthest = np.minimum(steps + latest - first, spec.forecast_window.end)
+    return nearest, furthest
+
+
+# Before every step that a panel may have.
+_BEFORE_ALL = -(2**62)
 
 
 # ---- What pairs need

@@ -29,10 +29,25 @@ class Pairs:
 
     @classmethod
     def every(cls, panel: Panel, rows: Ints, distances: Ints) -> Pairs:
-        """Each of some rows at every distance: by series, by step, by distance."""
-        rows = rows[np.lexsort((panel.steps[rows], panel.series[rows]))]
-        each = np.repeat(rows, len(distances))
-        ahead = np.tile(distances, len(rows))
+        """Each of some rows at distances that follow each other.
+
+        By series, by step, by distance.
+        """
+        nearest = np.full(len(rows), distances[0])
+        counts = np.full(len(rows), len(distances))
+        return cls.between(panel, rows, nearest, counts)
+
+    @classmethod
+    def between(cls, panel: Panel, rows: Ints, nearest: Ints, counts: Ints) -> Pairs:
+        """Each of some rows at so many distances from its nearest one on.
+
+        In the order of `every`.
+        """
+        order = np.lexsort((panel.steps[rows], panel.series[rows]))
+        rows, nearest, counts = rows[order], nearest[order], counts[order]
+        each = np.repeat(rows, counts)
+        begun = np.repeat(np.cumsum(counts) - counts, counts)
+        ahead = np.repeat(nearest, counts) + np.arange(len(each)) - begun
         return cls(panel.series[each], panel.steps[each] - ahead, ahead, each)
 
     def __len__(self) -> int:
