@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from flask import Flask
@@ -16,8 +16,10 @@ from werkzeug.test import TestResponse
 from app.config import Config, environment_name
 from app.factory import create_app
 from app.services import Services
+from app.store.compiled import CompiledModels
 from app.store.records import DeploymentSettings
 from backends.trees.kernel_cache import prepare
+from tests.forecasts import Forecaster, compile_forecaster, make_forecasters
 from tests.insurance import Policy, make_insurance
 from tests.specimens import (
     Specimen,
@@ -95,30 +97,63 @@ OTHERS = {"external": None, "disabled": "churn"}
 def site(
     specimens: Mapping[str, Specimen], tmp_path_factory: pytest.TempPathFactory
 ) -> Site:
-    services = Services(Config(home=tmp_path_factory.mktemp("home")))
+    return make_site(
+        tmp_path_factory.mktemp("home"), specimens, compile_specimen, OTHERS
+    )
+
+
+Deployed = TypeVar("Deployed", Specimen, Forecaster)
+
+
+def make_site(
+    home: Path,
+    deployed: Mapping[str, Deployed],
+    compile: Callable[[Deployed, CompiledModels], None],
+    others: Mapping[str, str | None],
+) -> Site:
+    """Deploy models under their names, and some under others; see `OTHERS`."""
+    services = Services(Config(home=home))
     store = services.store
     store.migrate()
     users = {
         name: store.add_user(name, admin=name == "root").id
         for name in ("ann@example.com", "bob", "root")
     }
-    for specimen in specimens.values():
-        services.bundles.put(specimen.folder, specimen.model.id)
-        compile_specimen(specimen, services.compiled)
-        store.add_model(specimen.model, "ann@example.com", 1)
-    models = {name: specimen.model.id for name, specimen in specimens.items()}
-    for name, model_id in {**models, **OTHERS}.items():
+    for each in deployed.values():
+        services.bundles.put(each.folder, each.model.id)
+        compile(each, services.compiled)
+        store.add_model(each.model, "ann@example.com", 1)
+    models = {name: each.model.id for name, each in deployed.items()}
+    for name, model_id in {**models, **others}.items():
         store.create_deployment(
             name,
             "ann@example.com",
             models.get(model_id, model_id),
             deployment_id=deployment_id(name),
         )
-    store.set_enabled(deployment_id("disabled"), False)
+    if "disabled" in others:
+        store.set_enabled(deployment_id("disabled"), False)
     tokens = {name: store.create_token(name)[1] for name in users}
     services.close()
-    deployments = {name: deployment_id(name) for name in {**models, **OTHERS}}
+    deployments = {name: deployment_id(name) for name in {**models, **others}}
     return Site(services.config.home, users, tokens, deployments)
+
+
+@pytest.fixture(scope="session")
+def forecasters(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Mapping[str, Forecaster]:
+    """Time series models by name."""
+    return make_forecasters(tmp_path_factory.mktemp("forecasters"))
+
+
+@pytest.fixture(scope="session")
+def forecast_site(
+    forecasters: Mapping[str, Forecaster], tmp_path_factory: pytest.TempPathFactory
+) -> Site:
+    """A state folder of its own, with a deployment for each of them."""
+    home = tmp_path_factory.mktemp("forecasts")
+    return make_site(home, forecasters, compile_forecaster, {})
 
 
 class Caller:
@@ -127,6 +162,7 @@ class Caller:
     LAYOUTS = {
         "legacy": "/predApi/v1.0/deployments/{}/predictions",
         "serverless": "/api/v2/deployments/{}/predictions",
+        "time series": "/predApi/v1.0/deployments/{}/timeSeriesPredictions",
     }
 
     def __init__(self, services: Services, client: FlaskClient, site: Site) -> None:
@@ -204,6 +240,16 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture(scope="session")
 def predict(services: Services, client: FlaskClient, site: Site) -> Caller:
     return Caller(services, client, site)
+
+
+@pytest.fixture(scope="session")
+def forecast(forecast_site: Site) -> Iterator[Caller]:
+    """Asks an application of its own for forecasts."""
+    app = create_app(Config(home=forecast_site.home))
+    services: Services = app.extensions["foretell"]
+    services.refresh()
+    yield Caller(services, app.test_client(), forecast_site)
+    services.close()
 
 
 @pytest.fixture

@@ -253,16 +253,20 @@ def compile_specimen(specimen: Specimen, compiled: CompiledModels) -> None:
     model = specimen.model
 
     def fill(folder: Path) -> None:
-        try:
-            ensemble = read_ensemble(specimen.folder, model)
-            Engine(ensemble).write(folder)
-            Explainer(ensemble).write(folder)
-            verdict = Verdict(TREES)
-        except NotCovered as error:
-            verdict = Verdict(library(model.format), "not covered", str(error))
-        write_verdict(folder, model.id, verdict)
+        write_verdict(folder, model.id, build(specimen.folder, model, folder))
 
     compiled.put(model.id, fill, unless=Path.exists)
+
+
+def build(source: Path, model: Model, folder: Path) -> Verdict:
+    """Write the model of a bundle as arrays, if the engine covers it."""
+    try:
+        ensemble = read_ensemble(source, model)
+        Engine(ensemble).write(folder)
+        Explainer(ensemble).write(folder)
+    except NotCovered as error:
+        return Verdict(library(model.format), "not covered", str(error))
+    return Verdict(TREES)
 
 
 def deployment_id(name: str) -> str:
