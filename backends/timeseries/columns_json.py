@@ -44,18 +44,12 @@ def read_roles(members: _Members) -> Roles:
     target = members["target"].text()
     target_type = members["targetType"].choice(_TARGET_TYPES)
     taken = {target: "target"}
-    datetime_column = _untaken(members["datetimeColumn"], taken)
-    taken[datetime_column] = "datetimeColumn"
+    datetime_column = _take(members["datetimeColumn"], "datetimeColumn", taken)
     series_id_column = None
-    # null is what single series may say as well.
+    # A single series may be said by null as well.
     if (series := members.get("seriesIdColumn")) and series.data is not None:
-        series_id_column = _untaken(series, taken)
-        taken[series_id_column] = "seriesIdColumn"
-    known = []
-    if "knownInAdvance" in members:
-        for each in members["knownInAdvance"].items():
-            known.append(_untaken(each, taken))
-            taken[known[-1]] = "knownInAdvance"
+        series_id_column = _take(series, "seriesIdColumn", taken)
+    known = members["knownInAdvance"].items() if "knownInAdvance" in members else []
     strategy = members.get("strategy")
     return Roles(
         target,
@@ -63,15 +57,17 @@ def read_roles(members: _Members) -> Roles:
         _classes(members, target_type),
         datetime_column,
         series_id_column,
-        tuple(known),
+        tuple(_take(each, "knownInAdvance", taken) for each in known),
         strategy.choice(_STRATEGIES) if strategy else "direct",
     )
 
 
-def _untaken(value: Value, taken: Mapping[str, str]) -> str:
+def _take(value: Value, role: str, taken: dict[str, str]) -> str:
+    """A column's name, which no other role has taken; taken: name to role."""
     name = value.text()
     if name in taken:
         value.refuse(f"{shown(name)} is in {taken[name]} already")
+    taken[name] = role
     return name
 
 

@@ -47,9 +47,6 @@ class DateFormat:
         self.text = text
         self._layout = _Layout.of(text)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.text!r})"
-
     def parse(self, texts: Sequence[str]) -> NDArray[np.datetime64]:
         """Parse as strptime does; what has an offset is brought to UTC.
 
