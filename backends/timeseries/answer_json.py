@@ -29,6 +29,8 @@ def read_intervals(
         if key not in sizes:
             each.refuse("sizes are whole numbers from 1 to 100")
         distances = each.members((), _distances(window))
+        if not distances:
+            each.refuse("at least one distance is expected")
         intervals[sizes[key]] = {
             int(distance): _bounds(bounds) for distance, bounds in distances.items()
         }
