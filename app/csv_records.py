@@ -79,6 +79,7 @@ def read_batches(
     *,
     numbers: Collection[str],
     texts: Collection[str],
+    repeated: Collection[str] = (),
     missing: Collection[str] = MISSING_NUMBERS,
     block_bytes: int,
 ) -> Iterator[pa.RecordBatch]:
@@ -92,7 +93,7 @@ def read_batches(
     Raises BodyUnreadable.
     """
     has_quotes = data.find(b'"', start) >= 0
-    reader = _ArrowReader(names, numbers, texts, missing, has_quotes)
+    reader = _ArrowReader(names, numbers, texts, repeated, missing, has_quotes)
     buffer = pa.py_buffer(data)
     for begin, end in _blocks(data, start, block_bytes, has_quotes):
         yield from reader.read(buffer.slice(begin, end - begin))
@@ -162,13 +163,15 @@ class _ArrowReader:
         names: list[str],
         numbers: Collection[str],
         texts: Collection[str],
+        repeated: Collection[str],
         missing: Collection[str],
         has_quotes: bool,
     ) -> None:
         self.names = names
         self.missing = list(missing)
         self.numbers = frozenset(numbers)
-        self.included = [*numbers, *texts]
+        self.repeated = frozenset(repeated)
+        self.included = [*numbers, *texts, *repeated]
         self.has_quotes = has_quotes
         self.rows = 0
 
@@ -189,6 +192,13 @@ class _ArrowReader:
             return self.read(block)
         self.rows += sum(map(len, batches))
         return batches
+
+    def _type(self, name: str) -> pa.DataType:
+        if name in self.numbers:
+            return pa.float64()
+        if name in self.repeated:
+            return pa.dictionary(pa.int32(), pa.string())
+        return pa.string()
 
     def _parse(
         self, block: pa.Buffer, ragged: list[pyarrow.csv.InvalidRow]
@@ -212,10 +222,7 @@ class _ArrowReader:
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=self.included,
-                column_types={
-                    name: pa.float64() if name in self.numbers else pa.string()
-                    for name in self.included
-                },
+                column_types={name: self._type(name) for name in self.included},
                 null_values=self.missing,
                 strings_can_be_null=False,
             ),

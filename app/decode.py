@@ -215,13 +215,15 @@ def _read_large_csv(
         for feature in features
     }
     is_number |= {name: name not in passed for name in wanted.numbers}
-    needed = dict.fromkeys((*is_number, *passed, *wanted.shown))
+    needed = dict.fromkeys((*is_number, *passed))
+    repeated = [name for name in wanted.shown if name not in needed]
     batches = read_batches(
         data,
         start,
         names,
         numbers=[name for name in needed if is_number.get(name)],
         texts=[name for name in needed if not is_number.get(name)],
+        repeated=repeated,
         missing=wanted.missing,
         block_bytes=_CHUNK_BYTES,
     )

@@ -271,11 +271,7 @@ def _refuse_unknown(panel: Panel, grid: Grid, pairs: Pairs) -> None:
     if panel.spec.strategy == "recursive" and names:
         # The steps on the way are predicted as well.
         rows = _rows_on_the_way(grid, pairs)
-    lacking = [
-        name
-        for name in names
-        if np.isnan(np.append(panel.columns[name], np.nan)[rows]).any()
-    ]
+    lacking = [name for name in names if np.isnan(panel.values(name, rows)).any()]
     if lacking:
         raise KnownInAdvanceMissing(lacking)
 

@@ -66,10 +66,8 @@ class History:
         rows = grid.find(origins.series[:, None], steps)
         columns = {}
         for name in spec.historic_columns:
-            # The row -1 is the last: a missing value.
-            values = np.append(panel.columns[name], np.nan)
             found = np.full((len(origins), high - low + 1 + ahead), np.nan)
-            found[:, : high - low + 1] = values[rows]
+            found[:, : high - low + 1] = panel.values(name, rows)
             columns[name] = found
         return cls(spec, columns, levels(columns[spec.target], spec.transforms), low)
 
@@ -156,21 +154,21 @@ def _look_ahead(
     if isinstance(feature, ForecastDistance):
         return ahead.distances.astype(np.float64)
     if isinstance(feature, Known):
-        # The row -1 is the last: a missing value.
-        return np.append(panel.columns[feature.column], np.nan)[ahead.rows]
+        return panel.values(feature.column, ahead.rows)
     if isinstance(feature, SeriesCode):
-        return _codes(feature, panel.labels)[ahead.series]
+        return _codes(feature, panel.labels, ahead.series)
     if isinstance(feature, Date):
         return date_part(ahead.times, feature.part)
     assert isinstance(feature, IsEvent | DaysToEvent | DaysSinceEvent)
     return _days(feature, ahead.times.astype("datetime64[D]"), calendar)
 
 
-def _codes(feature: SeriesCode, labels: Sequence[object]) -> Floats:
-    """The series' positions among the categories, by the rules that cells have."""
+def _codes(feature: SeriesCode, labels: Sequence[object], series: Ints) -> Floats:
+    """Positions of series among the categories, by the rules that cells have."""
     category = Feature("series", "categorical", categories=feature.categories)
-    records = [{"series": label} for label in labels]
-    return Decoder((category,)).from_records(records).matrix[:, 0]
+    found, of_row = np.unique(series, return_inverse=True)
+    records = [{"series": labels[each]} for each in found.tolist()]
+    return Decoder((category,)).from_records(records).matrix[of_row, 0]
 
 
 def _days(

@@ -100,6 +100,12 @@ class Panel:
         """The target's column."""
         return self.columns[self.spec.target]
 
+    def values(self, name: str, rows: NDArray[np.integer[Any]]) -> Floats:
+        """A column's values in rows of any shape; NaN where the row is -1: none."""
+        found: Floats = self.columns[name][rows]
+        found[rows < 0] = np.nan
+        return found
+
     @property
     def first_steps(self) -> Ints:
         """The first step of each series, int64 (series,)."""
@@ -225,25 +231,27 @@ class PanelReader:
         if not self._rows:
             raise NoValidOutputRows
         spec = self.spec
-        original, series, target, matrix = (
-            np.concatenate([part[place] for part in self._parts]) for place in range(4)
+        original, series, target = (
+            np.concatenate([part[place] for part in self._parts]) for place in range(3)
         )
-        times = np.array(self._instants, "datetime64[us]")[original]
-        clock = Clock.of(spec.time_unit, spec.time_step, times)
+        instants = np.array(self._instants, "datetime64[us]")
+        clock = Clock.of(spec.time_unit, spec.time_step, instants)
         columns = {
-            feature.name: np.ascontiguousarray(matrix[:, position])
+            feature.name: np.concatenate([part[3][:, position] for part in self._parts])
             for position, feature in enumerate(self.decoder.features)
         }
         columns[spec.target] = target
-        originals = list(self._times)
+        originals, times = list(self._times), instants[original]
         if spec.is_row_based:
             steps = _places(series, times)
         else:
-            on_grid = clock.is_on_grid(times)
+            on_grid = clock.is_on_grid(instants)
             if not on_grid.all():
-                row = int(on_grid.argmin())
-                raise IrregularTimestamp(spec, row, originals[original[row]])
-            steps = clock.steps(times)
+                # Timestamps stand in the order of their first rows.
+                wrong = int(on_grid.argmin())
+                row = int((original == wrong).argmax())
+                raise IrregularTimestamp(spec, row, originals[wrong])
+            steps = clock.steps(instants)[original]
         panel = Panel(
             spec,
             clock,
@@ -361,11 +369,12 @@ def is_missing(value: Any) -> bool:
 def _distinct(cells: Cells) -> tuple[list[Any], Ints]:
     """The different values in the order of their first rows, and each row's."""
     if isinstance(cells, pa.Array):
-        if cells.null_count:
-            cells = pc.fill_null(cells, "") if pa.types.is_string(cells.type) else cells
-        encoded = cells.dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False)
-        return encoded.dictionary.to_pylist(), codes.astype(np.int64)
+        if pa.types.is_string(cells.type):
+            cells = pc.fill_null(cells, "")
+        if not pa.types.is_dictionary(cells.type):
+            cells = cells.dictionary_encode()
+        codes = cells.indices.to_numpy(zero_copy_only=False)
+        return cells.dictionary.to_pylist(), codes.astype(np.int64)
     if {str}.issuperset(map(type, cells)):
         known: dict[str, int] = dict(zip(dict.fromkeys(cells), count(), strict=False))
         codes = np.fromiter(map(known.__getitem__, cells), np.int64, len(cells))
