@@ -76,7 +76,7 @@ class Forecaster:
         for label, rows in self.series().items():
             if series is None or label in series:
                 chosen = rows[len(rows) - ahead - history :]
-                wanted += chosen[:known]
+                wanted += map(dict, chosen[:known])
                 wanted += [{**row, spec.target: ""} for row in chosen[known:]]
         return wanted
 
