@@ -42,7 +42,9 @@ class Roles:
 def read_roles(members: _Members) -> Roles:
     """Read which column is what; none is two things."""
     target = members["target"].text()
-    target_type = members["targetType"].choice(_TARGET_TYPES)
+    target_type: TargetType = "Regression"
+    if "targetType" in members:
+        target_type = members["targetType"].choice(_TARGET_TYPES)
     taken = {target: "target"}
     datetime_column = _take(members["datetimeColumn"], "datetimeColumn", taken)
     series_id_column = None
@@ -50,7 +52,11 @@ def read_roles(members: _Members) -> Roles:
     if (series := members.get("seriesIdColumn")) and series.data is not None:
         series_id_column = _take(series, "seriesIdColumn", taken)
     known = members["knownInAdvance"].items() if "knownInAdvance" in members else []
-    strategy = members.get("strategy")
+    strategy: Strategy = "direct"
+    if "strategy" in members:
+        strategy = members["strategy"].choice(_STRATEGIES)
+        if strategy == "recursive" and target_type != "Regression":
+            members["strategy"].refuse("recursive is for targets of Regression only")
     return Roles(
         target,
         target_type,
@@ -58,7 +64,7 @@ def read_roles(members: _Members) -> Roles:
         datetime_column,
         series_id_column,
         tuple(_take(each, "knownInAdvance", taken) for each in known),
-        strategy.choice(_STRATEGIES) if strategy else "direct",
+        strategy,
     )
 
 

@@ -168,7 +168,8 @@ def _codes(feature: SeriesCode, labels: Sequence[object], series: Ints) -> Float
     category = Feature("series", "categorical", categories=feature.categories)
     found, of_row = np.unique(series, return_inverse=True)
     records = [{"series": labels[each]} for each in found.tolist()]
-    return Decoder((category,)).from_records(records).matrix[of_row, 0]
+    codes: Floats = Decoder((category,)).from_records(records).matrix[:, 0]
+    return codes[of_row]
 
 
 def _days(

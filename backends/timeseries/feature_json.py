@@ -45,11 +45,14 @@ _Members: TypeAlias = Mapping[str, Value]
 class Setting:
     """What features are read against.
 
+    fed_back: steps after the forecast point that the recursive strategy derives
+        features from, once it has predicted the target there; 0 for the direct one.
     source: of the target, unless the feature says which; None: there is only raw.
     """
 
     roles: Roles
     window: Window
+    fed_back: int
     source: Source | None
     has_calendar: bool
 
@@ -84,7 +87,7 @@ def _read_feature(value: Value, setting: Setting) -> Derived:
     members = value.members(("name", "op", *required), optional)
     feature = read(_name(members["name"]), members, setting)
     _check_column(feature, value, members, setting)
-    _check_extent(feature, value, setting.window)
+    _check_extent(feature, value, setting)
     return feature
 
 
@@ -262,7 +265,17 @@ def _check_column(
         )
 
 
-def _check_extent(feature: Derived, value: Value, window: Window) -> None:
-    reach = extent(feature, window)
-    if reach is not None:
-        check_reach(value, reach, window, feature.name)
+def _check_extent(feature: Derived, value: Value, setting: Setting) -> None:
+    reach = extent(feature, setting.window)
+    if reach is None or not isinstance(feature, Historic):
+        return
+    check_reach(value, reach, setting.window, feature.name)
+    # Training has what comes after the forecast point, serving only predictions of the
+    # target.
+    is_fed_back = feature.column == setting.roles.target or isinstance(feature, Static)
+    if not is_fed_back and reach[1] + setting.fed_back > 0:
+        value.refuse(
+            f"the recursive strategy does not know {shown(feature.column)} after the"
+            f" forecast point: look back {setting.fed_back} steps or more",
+            feature.name,
+        )

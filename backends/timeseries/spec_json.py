@@ -27,11 +27,18 @@ from backends.timeseries.strict_json import read
 _VERSION = 1
 
 _REQUIRED = (
-    *("version", "target", "targetType", "datetimeColumn", "datetimeFormat"),
+    *("version", "target", "datetimeColumn", "datetimeFormat"),
     *("featureDerivationWindow", "forecastWindow", "features"),
 )
 _OPTIONAL = (
-    *("seriesIdColumn", "timeUnit", "timeStep", "windowsBasisUnit", "classes"),
+    *(
+        "targetType",
+        "seriesIdColumn",
+        "timeUnit",
+        "timeStep",
+        "windowsBasisUnit",
+        "classes",
+    ),
     *("knownInAdvance", "strategy", "targetTransform", "calendar", "models"),
     *("predictionIntervals", "explanations", "model", "goldenSample"),
 )
@@ -60,6 +67,7 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
         Setting(
             roles,
             derivation,
+            forecast.end - 1 if roles.strategy == "recursive" else 0,
             default_source(transforms, roles.strategy),
             has_calendar=bool(calendar),
         ),

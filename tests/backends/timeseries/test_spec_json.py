@@ -236,8 +236,8 @@ LOGARITHMIC: Json = {
     [
         (RECURSIVE, {}, "transformed"),
         (RECURSIVE, {"source": "raw"}, "raw"),
-        (RECURSIVE, {"column": "x"}, "raw"),
-        (RECURSIVE, {"column": "x", "source": "transformed"}, "raw"),
+        (RECURSIVE, {"column": "x", "offset": -11}, "raw"),
+        (RECURSIVE, {"column": "x", "offset": -11, "source": "transformed"}, "raw"),
         ({**RECURSIVE, "targetTransform": []}, {"source": "transformed"}, "raw"),
         (LOGARITHMIC, {}, "raw"),
         (LOGARITHMIC, {"source": "transformed"}, "transformed"),
@@ -265,7 +265,6 @@ def test_known_categories_hold_for_all_features_of_a_column() -> None:
 # What is put where in the direct spec, and how the message then begins.
 MISTAKES: list[tuple[str, Any, str]] = [
     ("target", GONE, "target: missing"),
-    ("targetType", GONE, "targetType: missing"),
     ("colour", 1, "colour: unknown key; the known ones are version, target,"),
     ("a b\n", 1, "'a b\\n': unknown key"),
     ("version", 2, "version: 1 is expected, not 2"),
@@ -619,6 +618,25 @@ def test_recursive_strategy_has_rules_of_its_own(
     place: str, value: Any, message: str
 ) -> None:
     assert refusal(changed(RECURSIVE, place, value)).startswith(message)
+
+
+def test_recursive_strategy_is_for_numbers() -> None:
+    spec = {**CLASSES, "strategy": "recursive"}
+    assert refusal(spec) == "strategy: recursive is for targets of Regression only"
+
+
+def test_recursive_strategy_knows_nothing_else_after_the_forecast_point() -> None:
+    spec = {**RECURSIVE, "forecastWindow": {"start": 1, "end": 4}}
+    assert "does not know 'price' after" in refusal(
+        with_feature(spec, op="lag", column="price", offset=-2)
+    )
+    load_spec(with_feature(spec, op="lag", column="price", offset=-3))
+    load_spec(with_feature(spec, op="static", column="price"))
+
+
+def test_target_is_a_number_unless_it_is_said() -> None:
+    spec = {name: each for name, each in DIRECT.items() if name != "targetType"}
+    assert load_spec(spec).target_type == "Regression"
 
 
 def test_feature_outside_the_window_is_told_its_steps() -> None:
