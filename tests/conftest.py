@@ -255,6 +255,16 @@ def forecast(forecast_site: Site) -> Iterator[Caller]:
 @pytest.fixture
 def serve(site: Site) -> Iterator[Callable[..., Caller]]:
     """Callers of applications with other settings, over the same state folder."""
+    yield from _callers(site)
+
+
+@pytest.fixture
+def serve_forecasts(forecast_site: Site) -> Iterator[Callable[..., Caller]]:
+    """The same, of time series."""
+    yield from _callers(forecast_site)
+
+
+def _callers(site: Site) -> Iterator[Callable[..., Caller]]:
     made = []
 
     def make(**settings: Any) -> Caller:
