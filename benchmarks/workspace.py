@@ -300,6 +300,13 @@ def _fingerprint(sources: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Fill the folder, unless it was filled by the same code."""
+    packages = [ROOT / name for name in ("app", "backends", "benchmarks")]
+    made_by = [path for package in packages for path in package.rglob("*.py")]
+    return _once(folder, _fingerprint(made_by), make)
+
+
 def _once(folder: Path, fingerprint: str, make: Callable[[Path], None]) -> Path:
     """Fill the folder, unless it was filled under the same fingerprint."""
     stamp = folder / _STAMP

@@ -17,12 +17,10 @@ BARS = {
     "P4": "benchmarks.bars.large_bodies",
     "P5": "benchmarks.bars.shap_values",
     "P6": "benchmarks.bars.xemp",
+    "P7": "benchmarks.bars.forecasts",
     "P8": "benchmarks.bars.memory",
     "P9": "benchmarks.bars.start",
 }
-
-# Bars of parts that foretell does not have yet.
-LATER = {"P7": "time series"}
 
 
 def measure(name: str) -> Callable[[Workspace], Outcome]:

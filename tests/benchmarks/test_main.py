@@ -4,13 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.bars import BARS, LATER, measure
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_bar_of_a_later_feature_exits_2(name, capsys):
-    assert main(["--only", f"P1,{name}"]) == 2
-    assert f"{name} is not measured yet" in capsys.readouterr().err
+from benchmarks.bars import BARS, measure
 
 
 def test_unknown_bar_exits_2(capsys):
@@ -26,4 +20,4 @@ def test_bar_has_something_that_measures_it(name):
 def test_every_bar_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     documented = re.findall(r"^\| (P\d) ", page, re.MULTILINE)
-    assert documented == sorted([*BARS, *LATER])
+    assert documented == sorted(BARS)
