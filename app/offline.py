@@ -46,7 +46,7 @@ def score_file(
     """
     data = _map(source)
     rows = 0
-    with _written(source, target) as output, _progress(data) as progress:
+    with written(source, target) as output, _progress(data) as progress:
         for piece, count in _pieces(answering, KINDS[target.suffix], data, config):
             output.write(piece)
             progress.update(count)
@@ -94,7 +94,7 @@ def _progress(data: mmap.mmap) -> tqdm[NoReturn]:
 
 
 @contextmanager
-def _written(source: Path, target: Path) -> Iterator[IO[bytes]]:
+def written(source: Path, target: Path) -> Iterator[IO[bytes]]:
     """A file that gets the target's name when all is well, and else is removed."""
     if not target.parent.is_dir():
         raise OutputRefused(f"There is no folder {target.parent} to write to")

@@ -42,8 +42,9 @@ MEMBERS = {
     "alembic": STORE,
     "onnxruntime": ["backends.onnx"],
     "onnx": ["backends.onnx_file", "backends.onnx_graph", "backends.trees.onnx.graph"],
-    # The training library itself is asked once, when a bundle is made.
-    "lightgbm": ["app.golden"],
+    # The training library itself is asked when a bundle is made, and trains models
+    # again for intervals.
+    "lightgbm": ["app.golden", "app.timeseries.backtesting"],
     "pandas": [
         "app.golden",
         "backends.timeseries.frames",
@@ -263,6 +264,7 @@ OFFLINE = [
     *("app.doctor", "app.machine", "backends.sandbox"),
     # Where models are trained.
     *("backends.timeseries.from_mlforecast", "backends.timeseries.intervals"),
+    "app.timeseries.frame_file",
 ]
 
 
