@@ -147,6 +147,8 @@ def _forecast_point(panel: Panel, asked: datetime | None) -> tuple[np.datetime64
 
 
 _NEVER = np.datetime64("0001-01-01", "us")
+# No date has a year of five digits.
+_PRINTABLE = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
 
 def _moment(asked: datetime) -> np.datetime64:
@@ -177,7 +179,7 @@ def _no_rows(panel: Panel, point: np.datetime64) -> NoRowsToPredict:
     dates = DateFormat(spec.datetime_format)
     step = panel.clock.steps(np.array([point]))[0]
     window = np.array([spec.forecast_window.start, spec.forecast_window.end])
-    first, last = panel.clock.times(step + window)
+    first, last = np.minimum(panel.clock.times(step + window), _PRINTABLE)
     return NoRowsToPredict(dates.format(point), dates.format(first), dates.format(last))
 
 
