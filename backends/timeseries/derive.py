@@ -143,8 +143,11 @@ def _look_back(history: History, feature: Lag | Rolling | Diff | Static) -> Floa
         before = feature.offset - feature.period
         window = history.window(feature, feature.source, before, feature.offset)
         return np.asarray(window[:, -1] - window[:, 0])
-    whole = history.spec.feature_derivation_window
-    return newest(history.window(feature, "raw", whole.start + 1, whole.end))
+    # Of a recursion's later steps it is still the one of the forecast point: nothing
+    # of the series is known after that.
+    first = history.low + history.spec.differenced
+    last = history.spec.feature_derivation_window.end
+    return newest(history.window(feature, "raw", first, last))
 
 
 def _look_ahead(

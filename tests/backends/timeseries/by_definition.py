@@ -190,7 +190,11 @@ class Origin:
                 feature, origin, seasonal(distance, feature.period, window.end)
             )
         if isinstance(feature, Static):
-            for offset in range(window.end, window.start, -1):
+            # In a recursion that of the forecast point, and what came since.
+            since = 0
+            while self.rows.shifted(self.point, since) != origin:
+                since += 1
+            for offset in range(window.end, window.start - since, -1):
                 at = self.rows.shifted(origin, offset)
                 value = self.value(feature.column, at)
                 if value == value:

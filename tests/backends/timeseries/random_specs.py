@@ -149,7 +149,14 @@ def feature_jsons(draw: st.DrawFn, spec: Mapping[str, Any]) -> dict[str, Any]:
         return found | {"column": column} | categories_of(column)
     if op not in ("lag", "rolling", "diff", "seasonal_lag", "static"):
         return found
-    column = draw(st.sampled_from(["y", "y", "temp", "colour", "promo", "weather"]))
+    others = ["temp", "colour", "promo", "weather"]
+    # A recursion knows nothing else after the forecast point.
+    ahead = spec["forecastWindow"]["end"] - 1 if spec["strategy"] == "recursive" else 0
+    newest = min(end, -ahead)
+    reach = {"seasonal_lag": end, "diff": start + 2, "static": newest}
+    if reach.get(op, start + 1) > newest:
+        others = ["y"]
+    column = draw(st.sampled_from(["y", "y", *others]))
     is_number = column in ("temp", "promo") or (
         column == "y" and spec["targetType"] != "Multiclass"
     )
@@ -160,8 +167,10 @@ def feature_jsons(draw: st.DrawFn, spec: Mapping[str, Any]) -> dict[str, Any]:
         found |= categories_of(column)
     if column == "y" and op != "static" and draw(st.booleans()):
         found["source"] = draw(st.sampled_from(["raw", "transformed"]))
+    if column != "y" and op != "static":
+        end = newest
     offset = draw(st.integers(start + 1, end))
-    if op == "lag" and draw(st.booleans()):
+    if op == "lag" and (offset != window["end"] or draw(st.booleans())):
         found["offset"] = offset
     if op == "seasonal_lag":
         found["period"] = draw(st.integers(1, end - start))

@@ -293,7 +293,8 @@ def test_training_has_every_row_that_it_can(case: Case) -> None:
 
 def everything(unit: str, strategy: str, basis: str, step: int) -> Spec:
     """A spec with each feature there is."""
-    columns = {
+    is_direct = strategy == "direct"
+    columns: dict[str, dict[str, Any]] = {
         "temp": {},
         "y": {"source": "raw"},
         "y ": {"source": "transformed"},
@@ -303,6 +304,10 @@ def everything(unit: str, strategy: str, basis: str, step: int) -> Spec:
     for name, more in columns.items():
         about = {"column": name.strip(), **more}
         numeric = name != "colour"
+        if not is_direct and name in ("temp", "colour"):
+            # A recursion of 5 steps knows them 4 steps before.
+            features += [{"op": "lag", "offset": -4, **about}]
+            continue
         features += [{"op": "lag", "offset": offset, **about} for offset in (-2, -6)]
         features += [{"op": "seasonal_lag", "period": p, **about} for p in (1, 3, 4)]
         if numeric:
@@ -335,7 +340,6 @@ def everything(unit: str, strategy: str, basis: str, step: int) -> Spec:
     features += [{"op": "series_code", "categories": SERIES[:2]}]
     features += [{"op": "date", "part": part} for part in DATE_PARTS]
     features += [{"op": op} for op in ("is_event", "days_to_event", "days_since_event")]
-    is_direct = strategy == "direct"
     if is_direct:
         features += [{"op": "forecast_distance"}]
     differenced = {"op": "baseline", "period": 3}
@@ -397,3 +401,33 @@ def test_derivation_adds_the_distance_where_files_differ() -> None:
     found = derive_direct(panel, grid_of(panel, pairs), pairs)
     assert found.matrix.tolist() == [[3.0, 2.0], [1.5, 3.0]]
     assert found.offset is None
+
+
+@pytest.mark.parametrize("ahead", [None, 9.0])
+def test_static_of_a_recursion_is_that_of_the_forecast_point(
+    ahead: float | None,
+) -> None:
+    spec = load_spec(
+        {
+            "version": 1,
+            "target": "y",
+            "datetimeColumn": "when",
+            "datetimeFormat": "%m/%d/%y",
+            "featureDerivationWindow": {"start": -1, "end": 0},
+            "forecastWindow": {"start": 1, "end": 4},
+            "strategy": "recursive",
+            "features": [
+                {"name": "lag", "op": "lag"},
+                {"name": "size", "op": "static", "column": "size"},
+            ],
+        }
+    )
+    records = [
+        {"when": f"01/0{day}/24", "y": 1.0, "size": 7.0 if day < 4 else ahead}
+        for day in range(1, 8)
+    ]
+    panel = panel_of(records, spec)
+    pairs = Pairs.every(panel, np.arange(3, 7), np.arange(1, 5))
+    pairs = pairs.take(pairs.origins == 2)
+    found = forecast(panel, grid_of(panel, pairs), pairs, wobbly(spec))
+    assert found.derivation.matrix[:, 1].tolist() == [7.0] * 4
