@@ -135,18 +135,30 @@ def _forecast_point(panel: Panel, asked: datetime | None) -> tuple[np.datetime64
         return point, _places_at(panel, point)
     if asked is None:
         step = int(panel.steps[newest]) - end
+        point = _time_of_step(panel, step)
     else:
         # Between two steps it is the one before.
-        step = int(panel.clock.steps(np.array([_moment(asked)]))[0])
-    here = np.flatnonzero(panel.steps == step)
-    if len(here):
-        point = panel.times[here[0]]
-    else:
-        point = panel.clock.times(np.array([step]))[0]
+        moment = _moment(asked)
+        step = int(panel.clock.steps(np.array([moment]))[0])
+        point = _time_of_step(panel, step)
+        if point > moment:
+            # It lies in a month whose step is later in it.
+            step -= 1
+            point = _time_of_step(panel, step)
     return point, np.full(len(panel.labels), step)
 
 
+def _time_of_step(panel: Panel, step: int) -> np.datetime64:
+    """When a step is: what the first of its rows says, else the clock."""
+    here = np.flatnonzero(panel.steps == step)
+    found: np.datetime64 = (
+        panel.times[here[0]] if len(here) else panel.clock.times(np.array([step]))[0]
+    )
+    return found
+
+
 _NEVER = np.datetime64("0001-01-01", "us")
+_LAST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 # No date has a year of five digits.
 _PRINTABLE = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
