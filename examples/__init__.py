@@ -1,1 +1,1 @@
-"""Two small models on real data, and a server that answers with them."""
+"""Three small models on real data, and a server that answers with them."""

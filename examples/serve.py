@@ -11,16 +11,39 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.config import Config
 
+
+@dataclass(frozen=True)
+class Example:
+    """A model; its data, its bundle and the spec of a time series have its name.
+
+    file: of the model. target: None: what the spec says.
+    """
+
+    id: str
+    file: str
+    target: str | None = None
+
+    @property
+    def name(self) -> str:
+        return Path(self.file).stem
+
+    @property
+    def is_time_series(self) -> bool:
+        return self.target is None
+
+
 USER = "example"
-# Label to deployment id, model file and target; the data is named after the target.
+# By the deployment's label.
 MODELS = {
-    "penguins: sex": ("5e7000000000000000000001", "sex.txt", "sex"),
-    "penguins: species": ("5e7000000000000000000002", "species.onnx", "species"),
+    "penguins: sex": Example("5e7000000000000000000001", "sex.txt", "sex"),
+    "penguins: species": Example("5e7000000000000000000002", "species.onnx", "species"),
+    "people in work": Example("5e7000000000000000000003", "employment.txt"),
 }
 TWO_PENGUINS = """\
 species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g
@@ -88,25 +111,39 @@ def _is_whole(folder: Path, label: str) -> bool:
 
 
 def _bundle(folder: Path, label: str) -> Path:
-    return folder / f"{MODELS[label][2]}-bundle"
+    return folder / f"{MODELS[label].name}-bundle"
 
 
 def _package_and_deploy(folder: Path, label: str, *, is_new: bool) -> str:
-    deployment_id, model, target = MODELS[label]
-    bundle = _bundle(folder, label)
+    example, bundle = MODELS[label], _bundle(folder, label)
     shutil.rmtree(bundle, ignore_errors=True)
-    foretell(
-        *("package", str(folder / model), "--data", str(folder / f"{target}.csv")),
-        *("--target", target, "--name", label, "--out", str(bundle), "--json"),
-    )
+    _package(folder, label, bundle)
     if not is_new:
-        foretell("replace-model", deployment_id, str(bundle), "--json")
-        return deployment_id
-    deployment = foretell(
+        foretell("replace-model", example.id, str(bundle), "--json")
+        return example.id
+    foretell(
         *("deploy", str(bundle), "--label", label, "--owner", USER),
-        *("--id", deployment_id, "--json"),
+        *("--id", example.id, "--json"),
     )
-    return str(deployment["id"])
+    if example.is_time_series:
+        foretell("update", example.id, "--set", "prediction_intervals=true", "--json")
+    return example.id
+
+
+def _package(folder: Path, label: str, bundle: Path) -> None:
+    example = MODELS[label]
+    model, data = str(folder / example.file), str(folder / f"{example.name}.csv")
+    if example.target is not None:
+        about = ["--target", example.target]
+    else:
+        spec = str(folder / f"{example.name}.json")
+        plain = str(Path(__file__).with_name(f"{example.name}.json"))
+        foretell("ts", "intervals", plain, model, data, "--out", spec, "--json")
+        about = ["--time-series", spec]
+    foretell(
+        *("package", model, "--data", data, *about),
+        *("--name", label, "--out", str(bundle), "--json"),
+    )
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
@@ -124,9 +161,11 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
 def _curl_lines(url: str, folder: Path, deployments: dict[str, str], token: str) -> str:
     rows = folder / "two-penguins.csv"
     rows.write_text(TWO_PENGUINS)
-    sex, species = (deployments[label] for label in MODELS)
+    sex, species, employment = (deployments[label] for label in MODELS)
     binary = f"{url}/predApi/v1.0/deployments/{sex}/predictions"
     multiclass = f"{url}/api/v2/deployments/{species}/predictions"
+    forecasts = f"{url}/api/v2/deployments/{employment}/predictions"
+    history = folder / "employment-request.csv"
     in_csv, in_json = ["Content-Type: text/csv"], ["Content-Type: application/json"]
     out_csv = [*in_csv, "Accept: text/csv"]
     return f"""
@@ -143,6 +182,9 @@ The examples are deployed. In another terminal:
 
 # Why: the three features that count most in each row
 {_curl(f"{binary}?maxExplanations=3", token, in_csv, f"@{rows}")}
+
+# Two years of two industries in, the next six months out (LightGBM, time series)
+{_curl(forecasts, token, in_csv, f"@{history}")}
 """
 
 

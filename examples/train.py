@@ -1,7 +1,11 @@
-"""Train the example models: penguins measured at Palmer Station, Antarctica.
+"""Train the example models.
 
+Of penguins, measured at Palmer Station, Antarctica:
 `sex`: LightGBM, binary, with categories and missing values.
 `species`: ONNX, multiclass, one input for each column, texts among them.
+
+Of people in work, counted by the US Bureau of Labor Statistics:
+`employment`: LightGBM, forecasts of several monthly time series.
 """
 
 from __future__ import annotations
@@ -18,7 +22,17 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from vega_datasets import data
 
+from backends.timeseries import load_spec, training_frame
+
+SPEC = Path(__file__).with_name("employment.json")
+INDUSTRIES = [
+    *("mining_and_logging", "construction", "manufacturing", "retail_trade"),
+    *("information", "financial_activities", "leisure_and_hospitality", "government"),
+]
+# When people were hired to count all others.
+CENSUS = ("2010-03-01", "2010-09-01")
 MEASURES = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
 
 
@@ -28,6 +42,7 @@ def train(folder: Path) -> None:
     penguins = load_penguins().drop(columns="year")
     _sex(penguins, folder)
     _species(penguins, folder)
+    _employment(folder)
 
 
 def _sex(penguins: pd.DataFrame, folder: Path) -> None:
@@ -71,3 +86,42 @@ def _species(penguins: pd.DataFrame, folder: Path) -> None:
         pipeline, initial_types=inputs, options={"zipmap": False}, target_opset=18
     )
     (folder / "species.onnx").write_bytes(graph.SerializeToString())
+
+
+def _employment(folder: Path) -> None:
+    months = pd.read_csv(data.us_employment.filepath)
+    people = months.melt("month", INDUSTRIES, "industry", "employees")
+    people["census"] = people["month"].between(*CENSUS).astype(int)
+    people = people[["industry", "month", "employees", "census"]]
+    people.to_csv(folder / "employment.csv", index=False)
+    _employment_request(people, folder)
+    features, y, _ = training_frame(people, load_spec(SPEC))
+    booster = lgb.train(
+        {
+            "objective": "regression",
+            "num_leaves": 15,
+            "learning_rate": 0.05,
+            "seed": 1,
+            "deterministic": True,
+            "num_threads": 1,
+            "verbosity": -1,
+        },
+        lgb.Dataset(features, y, categorical_feature=["industry (actual)"]),
+        num_boost_round=100,
+    )
+    booster.save_model(folder / "employment.txt")
+
+
+def _employment_request(people: pd.DataFrame, folder: Path) -> None:
+    """Two industries: two years that were, and the half year that is to be forecast."""
+    parts = []
+    for industry in ("construction", "government"):
+        known = people[people["industry"] == industry].tail(24)
+        months = pd.date_range(known["month"].iloc[-1], periods=7, freq="MS")[1:]
+        ahead = {
+            "industry": industry,
+            "month": months.strftime("%Y-%m-%d"),
+            "census": 0,
+        }
+        parts += [known, pd.DataFrame(ahead)]
+    pd.concat(parts).to_csv(folder / "employment-request.csv", index=False)

@@ -86,7 +86,7 @@ def served(tmp_path_factory):
     for line in server.stdout:
         if not line.startswith("{"):
             printed.append(line)
-        if "three features that count most" in line:
+        if "next six months" in line:
             printed.append(server.stdout.readline())
             break
     yield environment, environment["FORETELL_BIND"], "".join(printed)
@@ -111,14 +111,23 @@ def run(script, environment):
 def test_printed_curl_lines_work_as_printed(served):
     environment, _, printed = served
     lines = [line for line in printed.splitlines() if line.startswith("curl")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert all(shlex.split(line) for line in lines)
-    first, second, third, fourth = (run(line, environment) for line in lines)
+    first, second, third, fourth, fifth = (run(line, environment) for line in lines)
     assert [row["rowId"] for row in json.loads(first)["data"]] == [0, 1]
     assert json.loads(second)["data"][0]["prediction"] == "Gentoo"
     assert third.startswith("sex_male_PREDICTION,sex_female_PREDICTION,sex_PREDICTION")
     rows = json.loads(fourth)["data"]
     assert [len(row["predictionExplanations"]) for row in rows] == [3, 3]
+    rows = json.loads(fifth)["data"]
+    assert [row["seriesId"] for row in rows] == ["construction"] * 6 + [
+        "government"
+    ] * 6
+    assert [row["forecastDistance"] for row in rows] == [1, 2, 3, 4, 5, 6] * 2
+    for row in rows:
+        [(size, interval)] = row["predictionIntervals"].items()
+        assert size == "80"
+        assert interval["low"] < row["prediction"] < interval["high"]
 
 
 def test_readme_commands_answer_what_is_printed(served):
