@@ -158,7 +158,6 @@ def _time_of_step(panel: Panel, step: int) -> np.datetime64:
 
 
 _NEVER = np.datetime64("0001-01-01", "us")
-_LAST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 # No date has a year of five digits.
 _PRINTABLE = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
