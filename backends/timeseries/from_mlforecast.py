@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from backends.timeseries.spec_json import load_spec
+
 Json = dict[str, Any]
 
 _STATISTICS = {
@@ -100,7 +102,8 @@ def spec_from_mlforecast(
     `forecast.models_[name][distance - 1]` has to be saved under the name that the
     spec's `models` gives it.
 
-    Raises NotConvertible naming the feature, or the setting, and the reason.
+    Raises NotConvertible naming the feature, or the setting, and the reason; SpecError
+    for a format or columns that no spec can have.
     """
     series = forecast.ts
     fitted = _fitted(forecast, model)
@@ -136,6 +139,8 @@ def spec_from_mlforecast(
     }
     if isinstance(fitted, dict):
         spec["models"] = {str(each): f"model-{each}.txt" for each in distances}
+    # What is said here has to be what a deployment can read.
+    load_spec(spec)
     return spec
 
 

@@ -38,6 +38,7 @@ from mlforecast.target_transforms import (
 from sklearn.preprocessing import FunctionTransformer
 
 from backends.timeseries.from_mlforecast import NotConvertible, spec_from_mlforecast
+from backends.timeseries.spec import SpecError
 
 HORIZON = 12
 STEPS = 120
@@ -245,6 +246,7 @@ def refused(frame):
             COLUMNS | {"known_in_advance": ["price", "weather", "kind"]},
         ),
         "unknown column": (fitted(), {"known_in_advance": ["price"]}),
+        "unknown format": (fitted(), {"datetime_format": "%Q"}),
     }
 
 
@@ -259,9 +261,10 @@ def write_refusals(folder, frame):
     for name, (forecast, options) in refused(frame).items():
         try:
             spec_from_mlforecast(
-                forecast, "%Y-%m-%d", **({"horizon": HORIZON} | options)
+                forecast,
+                **({"datetime_format": "%Y-%m-%d", "horizon": HORIZON} | options),
             )
-        except NotConvertible as error:
+        except (NotConvertible, SpecError) as error:
             messages[name] = str(error)
         else:
             messages[name] = None

@@ -163,6 +163,7 @@ REFUSALS = {
     "not known": ("weather", "name it in known_in_advance"),
     "static and known": ("known_in_advance", "'kind' is static"),
     "unknown column": ("known_in_advance", "'price' is not a column"),
+    "unknown format": ("datetimeFormat", "%Q"),
 }
 
 
