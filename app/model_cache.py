@@ -10,6 +10,7 @@ from pathlib import Path
 
 import backends
 from backends.base import Backend
+from backends.bundle import BundleRejected
 from backends.bundle import read as read_bundle
 from backends.explanations.materials import Materials
 from backends.features import Decoder
@@ -115,9 +116,14 @@ def load_served(folder: Path, compiled: Path | None) -> ServedModel:
         # What it brings is imported where there are time series.
         from backends.timeseries import known_series
         from backends.timeseries.backend import TargetBackend
+        from backends.timeseries.spec import SpecError
         from backends.timeseries.spec_json import load_spec
 
-        backend = TargetBackend(backend, load_spec(model.time_series))
+        try:
+            spec = load_spec(model.time_series)
+        except SpecError as error:
+            raise BundleRejected(f"the time series spec: {error}") from error
+        backend = TargetBackend(backend, spec)
         series = known_series.read(folder)
     materials = Materials(folder, model)
     return ServedModel(model, backend, Decoder.of(model), materials, series)

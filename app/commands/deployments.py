@@ -17,6 +17,7 @@ from app.commands.printing import (
     print_json,
     print_table,
 )
+from app.commands.replacement import check_fits, check_intervals, check_same_answers
 from app.commands.state import State, find_owner, opened_state
 from app.errors import AppError
 
@@ -50,10 +51,6 @@ SETTINGS = {
 }
 
 _LISTED_LEVELS = 5
-
-
-class ReplacementRefused(AppError):
-    """A model cannot take the place of another, and the message says why."""
 
 
 class ThresholdRefused(AppError):
@@ -329,13 +326,13 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
         with checked(bundle, state.config) as (folder, model):
             if deployment.model_id is not None:
                 check_same_answers(_old(state, deployment.model_id), model)
-            check_rules_fit(deployment, model)
+            check_fits(deployment, model)
             keep(state, folder, model, owner)
         changed = state.store.replace_model(
             deployment_id,
             model.id,
-            # Once more: rules may have come while the model was compiled.
-            check=lambda deployment: check_rules_fit(deployment, model),
+            # Once more: rules and settings may have come while it was compiled.
+            check=lambda deployment: check_fits(deployment, model),
         )
         _print_changed(changed, state, f"answers with model {model.id}", as_json)
 
@@ -346,42 +343,6 @@ def _old(state: State, model_id: str) -> Model | StoredModel:
     except AppError:
         # Replacing the model is how a bundle that was lost is mended.
         return state.store.snapshot().models[model_id]
-
-
-def check_same_answers(old: Model | StoredModel, new: Model) -> None:
-    """Raises ReplacementRefused if clients would read the new answers differently."""
-    for name in ("task", "target", "labels", "positive_label"):
-        # The store alone does not know the labels.
-        after = getattr(new, name)
-        before = getattr(old, name, after)
-        if _shown(before) != _shown(after):
-            raise ReplacementRefused(
-                f"The {name.replace('_', ' ')} would become {_shown(after)}, from "
-                f"{_shown(before)}: clients would misread the answers; deploy this "
-                "bundle on its own"
-            )
-
-
-def check_rules_fit(deployment: Deployment, new: Model) -> None:
-    """Raises ReplacementRefused if a humility rule cannot be held against the model."""
-    if not deployment.settings.humility:
-        return
-    from backends.humility import misfit
-
-    for place, rule in enumerate(deployment.settings.humility, 1):
-        problem = misfit(rule, new)
-        if problem is not None:
-            raise ReplacementRefused(
-                f"Humility rule {rule.name!r} would not fit, {problem}: remove the "
-                f"rule first, `foretell humility {deployment.id} remove {place}`"
-            )
-
-
-def _shown(value: object) -> str:
-    # Clients find labels by name, in whatever order.
-    if isinstance(value, tuple):
-        return ", ".join(sorted(map(str, value)))
-    return str(value)
 
 
 @click.command()
@@ -423,6 +384,7 @@ def update(
     with opened_state() as state:
         if isinstance(threshold, float):
             _check_has_threshold(_task(state, deployment_id))
+        _check_told(state, deployment_id, dict(settings))
         changed = state.store.update_deployment(
             deployment_id,
             label=label,
@@ -431,6 +393,16 @@ def update(
             settings=dict(settings) or None,
         )
         _print_changed(changed, state, "is updated", as_json)
+
+
+def _check_told(state: State, deployment_id: str, settings: dict[str, Any]) -> None:
+    """Raises ReplacementRefused for intervals that the model does not have."""
+    if not any(name.startswith("prediction_interval") for name in settings):
+        return
+    deployment = state.store.deployment(deployment_id)
+    if deployment.model_id is not None:
+        model = kept(state, deployment.model_id)[1]
+        check_intervals(deployment.settings.changed(settings), model)
 
 
 def _wanted(

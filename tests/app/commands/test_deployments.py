@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from app.commands.deployments import (
-    SETTINGS,
+from app.commands.deployments import SETTINGS
+from app.commands.replacement import (
     ReplacementRefused,
+    check_intervals,
     check_same_answers,
 )
-from app.store.records import SETTING_NAMES
+from app.store.records import SETTING_NAMES, DeploymentSettings
 from backends.model import Feature, Model
 
 Run = Callable[..., Result]
@@ -282,6 +283,71 @@ def test_replacement_answers_alike(change: dict[str, Any], said: str | None) -> 
     else:
         with pytest.raises(ReplacementRefused, match=said):
             check_same_answers(old, replace(old, **change))
+
+
+SERIES = {"datetimeColumn": "day", "datetimeFormat": "%Y-%m-%d"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (SERIES, SERIES, None),
+        (SERIES, None, "The new model is no time series model"),
+        (None, SERIES, "The new model is a time series model"),
+        (SERIES, {**SERIES, "seriesIdColumn": "shop"}, "The series id column would"),
+        (
+            SERIES,
+            {**SERIES, "datetimeFormat": "%Y"},
+            "format would become %Y, from %Y-",
+        ),
+    ],
+)
+def test_replacement_takes_the_same_rows(
+    old: dict[str, Any] | None, new: dict[str, Any] | None, said: str | None
+) -> None:
+    before = Model(
+        id="",
+        name="m",
+        format="lightgbm",
+        file="model.txt",
+        task="regression",
+        target="a",
+        features=(Feature("x", "numeric"),),
+        time_series=old,
+    )
+    if said is None:
+        check_same_answers(before, replace(before, time_series=new))
+    else:
+        with pytest.raises(ReplacementRefused, match=said):
+            check_same_answers(before, replace(before, time_series=new))
+
+
+def test_intervals_that_are_told_are_the_models() -> None:
+    card = {"predictionIntervals": {"space": "model", "80": {}, "95": {}}}
+    model = Model(
+        id="",
+        name="m",
+        format="lightgbm",
+        file="model.txt",
+        task="regression",
+        target="a",
+        features=(Feature("x", "numeric"),),
+        time_series=card,
+    )
+    check_intervals(DeploymentSettings(prediction_interval_size=50), model)
+    check_intervals(DeploymentSettings(prediction_intervals=True), model)
+    settings = DeploymentSettings(
+        prediction_intervals=True, prediction_interval_size=50
+    )
+    with pytest.raises(ReplacementRefused, match="of 50 %; it has 80 %, 95 %"):
+        check_intervals(settings, model)
+    with pytest.raises(ReplacementRefused, match="of 50 %; it has none"):
+        check_intervals(settings, replace(model, time_series=None))
+
+
+def test_intervals_are_not_told_of_a_model_without_them(run: Run, sale: str) -> None:
+    told = run("update", sale, "--set", "prediction_intervals=true", code=1).stderr
+    assert "has no prediction intervals of 80 %; it has none" in told
 
 
 def test_external_deployment_gets_a_model(
