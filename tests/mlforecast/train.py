@@ -117,13 +117,13 @@ def write(folder, forecast, frame, spec, known=()):
         HORIZON if spec["strategy"] == "recursive" else spec["forecastWindow"]["end"],
         X_df=future[columns] if known else None,
     )
-    answers.to_csv(folder / "answers.csv", index=False)
+    form = spec["datetimeFormat"]
+    answers.to_csv(folder / "answers.csv", index=False, date_format=form)
     steps = -spec["featureDerivationWindow"]["start"]
     steps += sum(each.get("period", 0) for each in spec["targetTransform"])
-    start = ends - pd.DateOffset(months=steps)
-    request = frame[frame["ds"] >= start].copy()
+    request = frame.groupby("unique_id", observed=True).tail(steps + HORIZON).copy()
     request.loc[request["ds"] >= ends, "y"] = np.nan
-    request.to_csv(folder / "request.csv", index=False)
+    request.to_csv(folder / "request.csv", index=False, date_format=form)
     (folder / "spec.json").write_text(json.dumps(spec, indent=1))
     fitted = forecast.models_["trees"]
     names = spec.get("models") or {"1": "model.txt"}
@@ -169,6 +169,29 @@ def write_column_cases(folder, frame):
         horizon = {"columns": HORIZON, "distances": 6, "later_distances": 5}[name]
         spec = spec_from_mlforecast(forecast, "%Y-%m-%d", horizon, **COLUMNS)
         write(folder / name, forecast, frame, spec, COLUMNS["known_in_advance"])
+
+
+FREQUENCIES = ("W-MON", "ME", "QE", "QS-FEB", "YS", "h", "2h", "15min")
+
+
+def write_frequency_cases(folder, frequencies=FREQUENCIES):
+    """Two series of each frequency, with what dates there tell."""
+    rng = np.random.default_rng(6)
+    for freq in frequencies:
+        times = pd.date_range("1999-12-27", periods=STEPS, freq=freq)
+        parts = [
+            pd.DataFrame({"unique_id": name, "ds": times, "y": rng.random(STEPS)})
+            for name in ("a", "b")
+        ]
+        frame = pd.concat(parts, ignore_index=True)
+        forecast = mlforecast(
+            freq=freq,
+            lags=[1, 3],
+            date_features=["year", "month", "week", "dayofweek", "hour", "minute"],
+        )
+        forecast.fit(known_part(frame), static_features=[])
+        spec = spec_from_mlforecast(forecast, "%Y-%m-%d %H:%M:%S", HORIZON)
+        write(folder / freq, forecast, frame, spec)
 
 
 # ---- Refusals
@@ -279,6 +302,7 @@ def main(folder, data=None):
     frame = made_up_series()
     write_cases(folder, frame)
     write_column_cases(folder, frame)
+    write_frequency_cases(folder)
     write_refusals(folder, frame)
 
 

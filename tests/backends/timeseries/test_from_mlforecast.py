@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import lightgbm
@@ -215,9 +216,9 @@ def answers_of(folder):
     assert panel.has_history(pairs.series, pairs.origins).all()
     found = forecast(panel, grid_of(panel, pairs), pairs, model_of(folder, spec))
     labels = [panel.labels[series] for series in pairs.series]
-    days = np.datetime_as_string(panel.times[rows], "D")
+    moments = panel.times[rows].tolist()
     answers = found.values  # noqa: PD011
-    return dict(zip(zip(labels, days, strict=True), answers[:, 0], strict=True))
+    return dict(zip(zip(labels, moments, strict=True), answers[:, 0], strict=True))
 
 
 def model_of(folder, spec):
@@ -241,9 +242,31 @@ def model_of(folder, spec):
 def theirs(folder):
     answers = read(folder / "answers.csv", "unique_id", "ds").to_pydict()
     return {
-        (series, day): value
-        for series, day, value in zip(*answers.values(), strict=True)
+        (series, datetime.fromisoformat(text)): value
+        for series, text, value in zip(*answers.values(), strict=True)
     }
+
+
+# What pandas calls steps of time, and what the spec does.
+FREQUENCIES = {
+    "W-MON": ("WEEK", 1),
+    "ME": ("MONTH", 1),
+    "QE": ("QUARTER", 1),
+    "QS-FEB": ("QUARTER", 1),
+    "YS": ("YEAR", 1),
+    "h": ("HOUR", 1),
+    "2h": ("HOUR", 2),
+    "15min": ("MINUTE", 15),
+}
+
+
+@pytest.mark.parametrize("freq", FREQUENCIES)
+def test_steps_of_time_are_those_of_mlforecast(trained, freq):
+    spec = spec_of(trained / freq)
+    assert (spec["timeUnit"], spec["timeStep"]) == FREQUENCIES[freq]
+    expected = theirs(trained / freq)
+    assert len(expected) == 2 * 12
+    assert answers_of(trained / freq) == expected
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "columns", "distances", "later_distances"])
