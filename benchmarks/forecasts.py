@@ -208,14 +208,14 @@ class Forecasts:
     def parse(self) -> object:
         """Read the body's columns: numbers, levels, timestamps and ids as texts."""
         spec: Spec = self.forecasting.backend.spec
-        wanted = RowsWanted(spec, DeploymentSettings(), (), Config())
-        return list(read_csv(self.body, wanted.columns(PanelReader(spec))))
+        rows = RowsWanted(spec, DeploymentSettings(), (), Config())
+        return list(read_csv(self.body, rows.wanted(PanelReader(spec))))
 
     def read(self) -> object:
         """The same, with timestamps as steps and ids as series."""
         spec: Spec = self.forecasting.backend.spec
-        wanted = RowsWanted(spec, DeploymentSettings(), (), Config())
-        return wanted.read(self.body, "text/csv")
+        rows = RowsWanted(spec, DeploymentSettings(), (), Config())
+        return rows.read(self.body, "text/csv")
 
     def predict(self) -> object:
         """Score the derived rows."""

@@ -52,14 +52,14 @@ class RowsWanted:
         missing and bodies without rows; and what PanelReader raises.
         """
         reader = PanelReader(self.spec)
-        return self._read(reader, read_wanted(body, content_type, self.columns(reader)))
+        return self._read(reader, read_wanted(body, content_type, self.wanted(reader)))
 
     def read_file(self, data: bytes) -> Rows:
         """Read a CSV file; see `decode.read_csv`."""
         reader = PanelReader(self.spec)
-        return self._read(reader, read_csv(data, self.columns(reader)))
+        return self._read(reader, read_csv(data, self.wanted(reader)))
 
-    def columns(self, reader: PanelReader) -> Wanted:
+    def wanted(self, reader: PanelReader) -> Wanted:
         """What is wanted of each row, for a reader to take up."""
         settings = self.settings
         return Wanted(
