@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ class ModelFile(ABC):
         says of the columns. Raises ModelFileRejected.
         """
 
+    @abstractmethod
+    def derived(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        """The features of a spec, in its order, as the file takes them.
+
+        Raises ModelFileRejected where it takes others.
+        """
+
     def link(self) -> Link:
         """What makes the margin of the prediction.
 
@@ -126,6 +134,13 @@ def inspect_graph(path: str, output: str | None) -> dict[str, Any]:
     return inspect(Path(path), output=output).to_json()
 
 
+def _check_count(count: int, features: Sequence[Feature]) -> None:
+    if count != len(features):
+        raise ModelFileRejected(
+            f"The model takes {count} features, the spec derives {len(features)}"
+        )
+
+
 class _LightGBM(ModelFile):
     format = "lightgbm"
     file = "model.txt"
@@ -151,7 +166,7 @@ class _LightGBM(ModelFile):
             return wanted or own
         raise ModelFileRejected(
             f"The model's objective is {self._facts.objective.split()[0]!r}, which is"
-            f" {own}, not {wanted}: leave --task out"
+            f" {own}, not {wanted}"
         )
 
     def classes(self, task: Task) -> int | None:
@@ -167,6 +182,31 @@ class _LightGBM(ModelFile):
         return lightgbm_features(
             self._facts, table, names=names, categorical=categorical
         )
+
+    def derived(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        own = self._facts.feature_names
+        _check_count(len(own), features)
+        for position, (name, feature) in enumerate(zip(own, features, strict=True)):
+            # LightGBM writes underscores for blanks, and numbers what has no name.
+            written = feature.name.replace(" ", "_")
+            if name not in (feature.name, written, f"Column_{position}"):
+                raise ModelFileRejected(
+                    f"Feature {position} of the model is {name!r}, that of the spec is"
+                    f" {feature.name!r}: the spec's features have to be those that the"
+                    " model was trained on, in their order"
+                )
+        # What training took for levels are either the spec's own or their positions.
+        levels = self._facts.pandas_categorical
+        spec_levels = tuple(each.categories for each in features if each.categories)
+        if levels != spec_levels and any(
+            each != tuple(range(len(each))) for each in levels
+        ):
+            raise ModelFileRejected(
+                "The model was trained on columns of category dtype, whose codes"
+                " are not the spec's: train on the numbers that the spec derives"
+                " and name the categorical ones with categorical_feature=[…]"
+            )
+        return tuple(features)
 
     def link(self) -> Link:
         if self._facts.average_output:
@@ -219,7 +259,7 @@ class _Onnx(ModelFile):
         if not fits[task]:
             raise ModelFileRejected(
                 f"The output {self.output!r} has {columns} columns, which no {task}"
-                " model answers: leave --task out, or name another output with --output"
+                " model answers: name another output with --output, or another task"
             )
         return task
 
@@ -242,6 +282,30 @@ class _Onnx(ModelFile):
         if names is None:
             return features_for(self._graph, table.column_names)
         return features_for(self._graph, names, in_order=True)
+
+    def derived(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        from backends.onnx_features import features_for
+
+        names = [feature.name for feature in features]
+        widths = [each.width for each in self._graph.inputs]
+        if None not in widths:
+            _check_count(sum(width or 0 for width in widths), features)
+        found = features_for(self._graph, names, in_order=True)
+        for own, feature in zip(found, features, strict=True):
+            if own.name != feature.name:
+                raise ModelFileRejected(
+                    f"The graph takes {own.name!r} where the spec has {feature.name!r}:"
+                    " the spec's features have to be those of the graph, in their order"
+                )
+            if own.kind == "text":
+                raise ModelFileRejected(
+                    f"The graph takes a text for {own.name!r}, and what a spec derives"
+                    " are numbers: categories are their positions"
+                )
+        return tuple(
+            replace(feature, dtype=own.dtype, missing=own.missing)
+            for own, feature in zip(found, features, strict=True)
+        )
 
     def write(self, folder: Path, name: str) -> None:
         from backends.onnx_graph import write_served

@@ -2,7 +2,7 @@
 
 The exemplars are read. The golden rows go through the serving path in a child process,
 as CSV and as JSON, together and one by one; the answers are held against those in the
-bundle.
+bundle. So are forecasts from the golden samples of a time series model.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ class ValidationReport:
     """What was compared.
 
     rows: golden rows, each sent as CSV and as JSON.
+    forecasts: of golden samples, of a time series model.
     largest_difference: between an answer and the golden one, in the answers' unit.
     """
 
     model: Model
     rows: int
+    forecasts: int
     largest_difference: float
 
 
@@ -59,7 +61,7 @@ def validate(folder: Path, config: Config) -> ValidationReport:
     """
     model = bundle.read(folder)
     try:
-        rows, difference = sandbox.run(
+        rows, forecasts, difference = sandbox.run(
             "app.validation:replay",
             str(folder.resolve()),
             seconds=config.model_seconds,
@@ -69,7 +71,7 @@ def validate(folder: Path, config: Config) -> ValidationReport:
         raise BundleRejected(
             f"{model.name}: {error}{_other_versions(model)}"
         ) from error
-    return ValidationReport(model, rows, difference)
+    return ValidationReport(model, rows, forecasts, difference)
 
 
 def _other_versions(model: Model) -> str:
@@ -82,11 +84,14 @@ def _other_versions(model: Model) -> str:
     return f" (made with {', '.join(changed)})" if changed else ""
 
 
-def replay(folder: str) -> tuple[int, float]:
+def replay(folder: str) -> tuple[int, int, float]:
     """Read a bundle's exemplars, and score its golden rows in every way rows come.
 
-    Returns the number of rows and the largest difference. Raises ValueError naming the
-    row whose answer is another, BundleRejected, ModelFileRejected and DataError.
+    Golden samples of a time series model are answered as well.
+
+    Returns the number of rows, that of the samples' forecasts, and the largest
+    difference. Raises ValueError naming the row whose answer is another,
+    BundleRejected, ModelFileRejected and DataError.
     """
     path = Path(folder)
     model = bundle.read(path)
@@ -103,9 +108,15 @@ def replay(folder: str) -> tuple[int, float]:
             largest = max(largest, measure_difference(model, place, expected, answered))
     singly = _one_by_one(backend, golden)
     place = "prediction of the golden rows one by one"
-    return len(golden.rows), max(
-        largest, measure_difference(model, place, golden.values, singly)
-    )
+    largest = max(largest, measure_difference(model, place, golden.values, singly))
+    if model.time_series is None:
+        return len(golden.rows), 0, largest
+    # What it brings is imported where there are time series.
+    from app.model_cache import load_served
+    from app.timeseries import sample
+
+    forecasts, difference = sample.replay(path, load_served(path, None))
+    return len(golden.rows), forecasts, max(largest, difference)
 
 
 def ways(model: Model, golden: Golden) -> Iterator[tuple[str, Columns]]:

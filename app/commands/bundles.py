@@ -31,7 +31,7 @@ def validate(bundle: Path, as_json: bool) -> None:
 
     BUNDLE is a folder or a .tar. Its files are held against their checksums, and its
     golden rows are scored as a server would, in a process with bounded time and
-    memory.
+    memory. A time series model answers its golden samples as well.
     """
     from app.config import Config
     from app.validation import validate as check
@@ -44,11 +44,16 @@ def validate(bundle: Path, as_json: bool) -> None:
             "rows": report.rows,
             "largest_difference": report.largest_difference,
         }
+        if report.model.time_series is not None:
+            facts["forecasts"] = report.forecasts
         print_json(facts)
     else:
+        answers = f"its {report.rows} golden rows"
+        if report.forecasts:
+            answers += f" and {report.forecasts} forecasts of samples"
         click.echo(
-            f"Model {report.model.id} answers its {report.rows} golden rows as it did "
-            f"when packaged (largest difference: {report.largest_difference:.3g})"
+            f"Model {report.model.id} answers {answers} as it did when packaged "
+            f"(largest difference: {report.largest_difference:.3g})"
         )
 
 

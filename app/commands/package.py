@@ -12,6 +12,7 @@ from app.commands.printing import json_option, print_facts, print_json, printabl
 
 if TYPE_CHECKING:
     from app.bundling import PackageReport
+    from app.config import Config
 
 _FILE = click.Path(path_type=Path)
 
@@ -25,7 +26,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("model", type=_FILE)
+@click.argument("models", nargs=-1, metavar="MODEL...", type=_FILE)
 @click.option(
     "--data",
     required=True,
@@ -33,7 +34,16 @@ def _names(text: str) -> tuple[str, ...]:
     metavar="FILE",
     help="What the model was trained on, with the target: .csv or .parquet.",
 )
-@click.option("--target", required=True, metavar="COLUMN", help="What is predicted.")
+@click.option(
+    "--target", metavar="COLUMN", help="What is predicted.  [what a spec says]"
+)
+@click.option(
+    "--time-series",
+    "spec",
+    type=_FILE,
+    metavar="FILE",
+    help="Spec of a time series model: .json.",
+)
 @click.option(
     "--task",
     type=click.Choice(["binary", "regression", "multiclass"]),
@@ -46,13 +56,15 @@ def _names(text: str) -> tuple[str, ...]:
     "--holdout",
     type=_FILE,
     metavar="FILE",
-    help="Rows that the model was not trained on, for bounds, metrics and impact.",
+    help="Rows that the model was not trained on, for bounds, metrics and impact;"
+    " of time series with their history.",
 )
 @click.option(
     "--holdout-fraction",
     type=float,
     metavar="F",
-    help="Instead of such a file: the share of the data taken.  [0.2]",
+    help="Instead of such a file: the share of the data taken, of time series the"
+    " newest.  [0.2]",
 )
 @click.option(
     "--threshold",
@@ -107,21 +119,32 @@ def _names(text: str) -> tuple[str, ...]:
 @click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder to make.")
 @click.option("--tar", type=_FILE, metavar="FILE", help="Also write a .tar of it.")
 @json_option
-def package(as_json: bool, holdout_fraction: float | None, **given: Any) -> None:
+def package(
+    models: tuple[Path, ...],
+    spec: Path | None,
+    as_json: bool,
+    holdout_fraction: float | None,
+    **given: Any,
+) -> None:
     """Make a bundle of MODEL and its training data.
 
     MODEL is a LightGBM text model or an ONNX graph. What the bundle holds is in
     docs/bundle.md.
+
+    A time series model has a spec, and may have a MODEL for each forecast distance, in
+    their order; without any they are those that the spec names.
     """
     from app.config import Config
-    from app.package import PackageOptions
-    from app.package import package as make
 
     if holdout_fraction is not None:
         if given["holdout"] is not None:
             raise click.UsageError("Give --holdout or --holdout-fraction, not both.")
         given["holdout_fraction"] = holdout_fraction
-    report = make(PackageOptions(**given), Config.from_environment())
+    config = Config.from_environment()
+    if spec is None:
+        report = _package(models, given, config)
+    else:
+        report = _package_time_series(models, spec, given, config)
     for warning in report.warnings:
         click.echo(f"Warning: {printable(warning)}", err=True)
     facts = _facts(report)
@@ -133,6 +156,30 @@ def package(as_json: bool, holdout_fraction: float | None, **given: Any) -> None
         }
         del facts["warnings"]
         print_facts({name.replace("_", " "): each for name, each in facts.items()})
+
+
+def _package(
+    models: tuple[Path, ...], given: dict[str, Any], config: Config
+) -> PackageReport:
+    from app.package import PackageOptions, package
+
+    if len(models) != 1:
+        raise click.UsageError("Give one MODEL, or --time-series.")
+    if given["target"] is None:
+        raise click.UsageError("Missing option '--target'.")
+    return package(PackageOptions(model=models[0], **given), config)
+
+
+def _package_time_series(
+    models: tuple[Path, ...], spec: Path, given: dict[str, Any], config: Config
+) -> PackageReport:
+    from app.timeseries.card import TimeSeriesOptions
+    from app.timeseries.packaging import package
+
+    for name in ("task", "labels", "categorical", "features", "offset", "exposure"):
+        if given.pop(name) is not None:
+            raise click.UsageError(f"--{name} does not go with --time-series.")
+    return package(TimeSeriesOptions(models=models, spec=spec, **given), config)
 
 
 def _facts(report: PackageReport) -> dict[str, Any]:
@@ -148,6 +195,7 @@ def _facts(report: PackageReport) -> dict[str, Any]:
         "positive_label": model.positive_label,
         "features": len(model.features),
         **{name: column for name, column in beside.items() if column is not None},
+        **({"model_files": len(model.files)} if model.files else {}),
         "training_rows": report.training_rows,
         "holdout_rows": report.holdout_rows,
         "golden_rows": report.golden_rows,
