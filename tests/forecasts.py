@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ class Forecaster:
     folder: Path
     model: Model
     spec: Spec
-    rows: Sequence[Row]
-    training: TrainingRows
-    boosters: Mapping[int, lightgbm.Booster]
+    rows: Sequence[Row] = field(repr=False)
+    training: TrainingRows = field(repr=False)
+    boosters: Mapping[int, lightgbm.Booster] = field(repr=False)
 
     def request(
         self,
