@@ -113,7 +113,7 @@ def _rows(steps: int, future: int, seed: int) -> pd.DataFrame:
     days = pd.date_range("2012-01-01", periods=steps + future)
     count = SERIES * len(days)
     sales = random.gamma(2.0, 50.0, count).round(1)
-    sales *= np.tile(1 + 0.5 * (days.dayofweek >= 5), SERIES)
+    sales *= np.tile(1 + 0.5 * (days.day_of_week >= 5), SERIES)
     frame = pd.DataFrame(
         {
             "shop": np.repeat(_shops(), len(days)),
