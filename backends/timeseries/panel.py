@@ -332,8 +332,10 @@ class PanelReader:
         values, codes = _distinct(cells)
         found = np.empty(len(values))
         for place, value in enumerate(values):
-            read = self._classes.from_records([{spec.target: value}])
-            if read.unknown_categories:
+            # An array or object is no cell, and none that the decoder would number.
+            cell = None if read_text(value) is None else value
+            read = self._classes.from_records([{spec.target: cell}])
+            if cell is not value or read.unknown_categories:
                 row = self._rows + int((codes == place).argmax())
                 raise NotAClass(spec.target, value, row, spec.classes)
             found[place] = read.matrix[0, 0]
