@@ -14,6 +14,7 @@ from app.commands.explain import explain
 from app.commands.humility import humility
 from app.commands.package import package
 from app.commands.score import score
+from app.commands.timeseries import ts
 from app.commands.users import token, user
 
 
@@ -56,6 +57,7 @@ def _is_refusal(error: Exception) -> bool:
     from backends.humility_bounds import BoundsUnknown
     from backends.humility_json import InvalidRule
     from backends.model import InvalidModelCard
+    from backends.timeseries.intervals import IntervalsUnavailable
     from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
     from backends.timeseries.spec import SpecError
 
@@ -68,6 +70,7 @@ def _is_refusal(error: Exception) -> bool:
         ForecastRefused,
         ForecastTooLarge,
         HumilityError,
+        IntervalsUnavailable,
         InvalidConfig,
         InvalidModelCard,
         InvalidRule,
@@ -124,6 +127,7 @@ for verb in (
     token,
     score,
     explain,
+    ts,
     server.serve,
     server.doctor,
     server.migrate,
