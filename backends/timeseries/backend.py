@@ -53,9 +53,7 @@ class TargetBackend(Backend):
         answers = self.inner.predict(columns)
         if columns.offset is not None:
             answers = answers + columns.offset[:, None]
-        # What is not finite is refused when all is done.
-        with np.errstate(over="ignore"):
-            return inverse(answers, self.spec)
+        return inverse(answers, self.spec)
 
     def raw_scores(self, columns: Columns) -> Floats:
         """Score derived rows without any transform; see Backend."""

@@ -191,6 +191,6 @@ class _Recursion:
                 before = levels[level][wanted, place - transform.period]
                 value = sums = value + before
             elif isinstance(transform, Log1p):
-                value = np.expm1(value)
+                value = inverse(value, self.panel.spec)
             levels[level][wanted, place] = value
         return sums

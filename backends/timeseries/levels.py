@@ -44,7 +44,9 @@ def levels(values: Floats, transforms: Sequence[Transform]) -> list[Floats]:
 
 def inverse(values: Floats, spec: Spec) -> Floats:
     """Bring values from the scale that is added up on to the target's units."""
-    return np.expm1(values) if spec.is_logarithmic else values
+    # What is not finite is refused when all is done.
+    with np.errstate(over="ignore"):
+        return np.expm1(values) if spec.is_logarithmic else values
 
 
 def scale(values: Floats, spec: Spec) -> Floats:
