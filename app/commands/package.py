@@ -41,8 +41,8 @@ def _names(text: str) -> tuple[str, ...]:
     "--time-series",
     "spec",
     type=_FILE,
-    metavar="FILE",
-    help="Spec of a time series model: .json.",
+    metavar="SPEC",
+    help="Spec of a time series model, JSON.",
 )
 @click.option(
     "--task",

@@ -76,7 +76,7 @@ class _Forecast:
     values: Sequence[float]
 
 
-def make(
+def write_sample(
     folder: Path, model: Model, table: pa.Table, panel: Panel, training: TrainingRows
 ) -> bool:
     """Write a sample and what it is answered to a bundle's folder.

@@ -14,8 +14,8 @@ from app import bundling, reference
 from app.bundling import PackageReport, Rows
 from app.config import Config
 from app.reference import Scored
-from app.timeseries import golden_sample
 from app.timeseries.card import TimeSeriesOptions, card_of, open_model_files
+from app.timeseries.golden_sample import copy_given, write_sample
 from app.training_data import TrainingDataRejected, read_table
 from app.validation import validate
 from backends import bundle, load
@@ -67,11 +67,11 @@ def package(options: TimeSeriesOptions, config: Config) -> PackageReport:
         warnings += filled.warnings
         if spec.series_id_column is not None:
             known_series.write(folder, derived.panel.labels)
-        if not golden_sample.make(
+        if not write_sample(
             *(folder, filled.model, derived.table, derived.panel, derived.training)
         ):
             warnings.append(_NO_SAMPLE)
-        golden_sample.copy_given(folder, spec, options.spec.parent)
+        copy_given(folder, spec, options.spec.parent)
         model = bundle.write(folder, filled.model)
         validate(folder, config)
     if options.tar is not None:
@@ -110,7 +110,9 @@ class _Derived:
             panel = panel_of_table(table, spec)
             training = training_rows(panel)
         except (ForecastRefused, DataError) as error:
-            raise TrainingDataRejected(f"{path.name}: {error}") from error
+            # The documents' texts may have several lines.
+            said = " ".join(str(error).split())
+            raise TrainingDataRejected(f"{path.name}: {said}") from error
         actual = panel.target[training.pairs.rows]
         offset = None
         if any(not isinstance(each, Log1p) for each in spec.transforms):

@@ -169,7 +169,9 @@ def _answer(
         parts = list(forecasting.read(body, content_type, limits))
         return [row for part in parts for row in _forecasts(forecasting, part)]
     except (AppError, DataError, ForecastRefused, ForecastTooLarge) as error:
-        raise ValueError(f"{name} cannot be forecast from: {error}") from error
+        # The documents' texts may have several lines.
+        said = " ".join(str(error).split())
+        raise ValueError(f"{name} cannot be forecast from: {said}") from error
 
 
 def _forecasts(forecasting: Forecasting, part: Part) -> Iterator[Row]:

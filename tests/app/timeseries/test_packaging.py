@@ -428,9 +428,6 @@ def test_category_columns_of_pandas_have_the_codes_of_the_spec(
             package(TimeSeriesOptions(**given), CONFIG)
 
 
-# ---- Several graphs
-
-
 def test_each_distance_may_have_a_graph(
     forecasters: Mapping[str, Forecaster], tmp_path: Path
 ) -> None:
@@ -443,3 +440,19 @@ def test_each_distance_may_have_a_graph(
     assert report.model.features[-2].dtype == "float32"
     assert report.model.features[-1].name == "Forecast Distance (model)"
     assert validate(report.folder, CONFIG).forecasts == 4
+
+
+def test_docs_name_every_key_and_file(
+    packaged: Callable[[str], PackageReport],
+) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "bundle.md").read_text()
+    for name in ("stores", "by-distance"):
+        folder = packaged(name).folder
+        card = json.loads((folder / "model.json").read_text())
+        sample = json.loads((folder / "sample_expected.json").read_text())
+        series = json.loads((folder / "series.json").read_text())
+        for key in (*card, *(path.name for path in folder.iterdir())):
+            assert f"`{key}`" in docs or re.match(r"model-\d", key), key
+        for key in (*series, "rowId", "prediction", "derivedFeatures"):
+            assert key in docs, key
+        assert "derivedFeatures" in sample["data"][0]

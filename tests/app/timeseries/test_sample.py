@@ -154,6 +154,7 @@ def test_request_that_is_refused_is_told(again: Callable[[str], Path]) -> None:
     (folder / "sample.csv").write_text(lines[0] + "".join(lines[2:]))
     said = refused(folder)
     assert "sample.csv cannot be forecast from: The following errors are found" in said
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(
