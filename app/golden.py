@@ -237,20 +237,25 @@ def _lightgbm(folder: Path, model: Model) -> Answer:
     import pandas as pd
 
     booster = lightgbm.Booster(model_file=folder / model.file)
+    levels = [list(f.categories) for f in model.features if f.categories is not None]
+    # Else it was trained on the codes themselves, as derived features are.
+    takes_levels = [*map(list, booster.pandas_categorical or [])] == levels != []
 
     def column(feature: Feature, cells: Sequence[Any]) -> Any:
         levels = feature.categories
-        if levels is not None and booster.pandas_categorical:
+        if levels is not None and takes_levels:
             known = [cell if cell in levels else None for cell in cells]
             return pd.Categorical(known, categories=list(levels))
-        # Else it was trained on the codes themselves, as derived features are.
         numbers = [_coded(feature, cell) for cell in cells]
         return pd.Series([np.nan if cell is None else float(cell) for cell in numbers])
 
     def answer(rows: Sequence[Record]) -> tuple[Floats, Floats]:
-        frame = pd.DataFrame(
+        frame: Any = pd.DataFrame(
             {f.name: column(f, [row[f.name] for row in rows]) for f in model.features}
         )
+        if not takes_levels:
+            # The library would look for the category columns that there may have been.
+            frame = frame.to_numpy()
         values = np.asarray(booster.predict(frame, num_threads=1))
         raw = np.asarray(booster.predict(frame, raw_score=True, num_threads=1))
         values, raw = (each.reshape(len(rows), -1) for each in (values, raw))

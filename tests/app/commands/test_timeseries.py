@@ -278,6 +278,24 @@ def test_model_may_have_learnt_the_levels_of_the_spec(
     assert code == 0 or "codes are not the spec's" in checked.stderr
 
 
+@pytest.mark.parametrize("levels", [None, ["007", "8"]])
+def test_category_columns_are_packaged_by_their_codes(
+    run: Run, shops: Path, tmp_path: Path, levels: list[str] | None
+) -> None:
+    series = {"name": "shop", "op": "series_code", "categories": ["007", "8"]}
+    spec = spec_file(tmp_path, features=[SPEC["features"][0], series])
+    features, y, meta = training_frame(make_data(), load_spec(spec))
+    # The model has to look at it.
+    features["sales (lag 0)"] = 0.0
+    codes = features["shop"] if levels is None else meta["series"]
+    features["shop"] = codes.astype("category")
+    booster = fit(features, y)
+    assert booster.feature_importance()[1] > 0
+    booster.save_model(tmp_path / "model.txt")
+    out = ("--data", shops / "data.csv", "--out", tmp_path / "bundle")
+    run("package", tmp_path / "model.txt", "--time-series", spec, *out)
+
+
 def test_missing_model_file_is_named(run: Run, shops: Path, tmp_path: Path) -> None:
     arguments = (shops / "each.json", tmp_path, shops / "sample.csv")
     assert "near.txt" in run("ts", "check", *arguments, code=1).stderr
