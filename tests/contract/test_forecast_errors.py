@@ -340,9 +340,12 @@ def test_a_target_is_a_number(forecast, forecasters, value):
     rows = forecasters["sales"].request()
     rows[4]["sales"] = value
     shown = "inf" if value == "inf" else f"'{value}'"
-    assert refused(forecast("sales", as_csv(rows))) == (
-        f'The "sales" feature contains the value {shown} (row 4), which is not numeric.'
-    )
+    lenient = forecast.deploy("sales", invalid_numbers="missing")
+    for deployment in ("sales", lenient):
+        assert refused(forecast(deployment, as_csv(rows))) == (
+            f'The "sales" feature contains the value {shown} (row 4), which is not'
+            " numeric."
+        )
 
 
 @pytest.mark.parametrize("value", ["", "null", "NULL", "nan", "NaN", " "])

@@ -81,6 +81,32 @@ def test_every_reason_not_to_explain_is_quoted():
         assert piece.strip().strip("%0.") in PAGE, piece
 
 
+def refusals():
+    """The constant pieces of every text that refuses the rows of a time series."""
+    folder = ROOT / "backends" / "timeseries"
+    for node in ast.walk(ast.parse((folder / "refusals.py").read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            yield from pieces_in(node)
+    for path in [*folder.glob("*.py"), *(ROOT / "app" / "timeseries").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(node, "func", None), "id", "")
+            if name in ("ForecastTooLarge", "DataError"):
+                yield from pieces_in(node)
+
+
+def pieces_in(node):
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def test_every_refusal_of_a_forecast_is_quoted():
+    pieces = list(refusals())
+    assert len(pieces) > 40
+    for piece in pieces:
+        assert piece.strip().replace("\n", "\\n") in PAGE, piece
+
+
 OFFLINE = {
     *("offline.py", "package.py", "training_data.py", "model_file.py", "golden.py"),
     *("validation.py", "reference.py", "doctor.py"),
@@ -103,6 +129,8 @@ def test_every_limit_has_its_default():
         ("max_in_flight", "64"),
         ("explanation_seconds", "60"),
         ("max_explanations", "5,000,000"),
+        ("max_forecasts", "500,000"),
+        ("max_steps", "20,000,000"),
     ):
         assert f"`{environment_name(name)}`, {shown}" in PAGE
         assert float(shown.replace(",", "")) == getattr(Config(), name)
@@ -116,6 +144,8 @@ def test_every_row_keeps_to_its_schema():
         # SHAP.
         *(predictions.BinaryRow, predictions.RegressionRow, predictions.BinaryRow),
         *(predictions.MulticlassRow, predictions.ShapRow),
+        *(predictions.TimeSeriesRegressionRow, predictions.TimeSeriesBinaryRow),
+        *(predictions.TimeSeriesMulticlassRow, predictions.TimeSeriesRegressionRow),
     ]
     for text, schema in zip(blocks("json"), schemas, strict=True):
         for row in json.loads(text)["data"]:
@@ -123,7 +153,7 @@ def test_every_row_keeps_to_its_schema():
             assert list(row) == [name for name in schema().fields if name in row]
 
 
-def test_csv_sample_is_a_table():
-    [sample] = blocks("csv")
-    header, row = csv.reader(io.StringIO(sample))
-    assert len(header) == len(row)
+def test_csv_samples_are_tables():
+    for sample in blocks("csv"):
+        header, *rows = csv.reader(io.StringIO(sample))
+        assert {len(row) for row in rows} == {len(header)}
