@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from backends.timeseries.dates import DateFormat
 from backends.timeseries.forecasting import grid_of
-from backends.timeseries.refusals import MissingColumns
+from backends.timeseries.refusals import MissingColumns, UnmatchedDate
 from backends.timeseries.training import panel_of_table, training_rows
 
 if TYPE_CHECKING:
@@ -109,8 +110,12 @@ def _keys(spec: Spec, own: pd.DataFrame) -> dict[str, str]:
 
 
 def _times(column: pd.Series[Any], spec: Spec) -> pd.Series[Any]:
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        column = pd.to_datetime(column.astype(str), format=spec.datetime_format)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        # Without a zone, as they are read.
+        texts = _date_texts(column, spec).fillna("").tolist()
+        times = DateFormat(spec.datetime_format).parse(texts)
+        return pd.Series(times, index=column.index)
+    column = pd.to_datetime(column.astype(str), format=spec.datetime_format)
     return pd.Series(column.astype("datetime64[us]"))
 
 
@@ -123,7 +128,7 @@ def table_of(frame: pd.DataFrame, spec: Spec) -> pa.Table:
 
 def _array(column: pd.Series[Any], spec: Spec) -> pa.Array:
     if pd.api.types.is_datetime64_any_dtype(column):
-        return pa.array(column.dt.strftime(spec.datetime_format), pa.string())
+        return pa.array(_date_texts(column, spec), pa.string())
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     try:
@@ -133,3 +138,21 @@ def _array(column: pd.Series[Any], spec: Spec) -> pa.Array:
         missing = column.isna()
         texts = column.map(str).where(~missing, None)
         return pa.array(texts.tolist(), pa.string())
+
+
+def _date_texts(column: pd.Series[Any], spec: Spec) -> pd.Series[Any]:
+    """Timestamps as the spec's format prints them.
+
+    Raises UnmatchedDate for one that would be read as another.
+    """
+    texts: pd.Series[Any] = column.dt.strftime(spec.datetime_format)
+    printed, given = texts[column.notna()], column[column.notna()]
+    read = DateFormat(spec.datetime_format).parse(printed.tolist())
+    # A format may or may not print the zone.
+    local = given.dt.tz_localize(None).to_numpy("datetime64[us]")
+    utc = pd.to_datetime(given, utc=True).dt.tz_localize(None)
+    same = (read == local) | (read == utc.to_numpy("datetime64[us]"))
+    if not same.all():
+        wrong = int(same.argmin())
+        raise UnmatchedDate(spec, str(given.iloc[wrong]), printed.iloc[wrong])
+    return texts

@@ -371,10 +371,9 @@ def is_missing(value: Any) -> bool:
 def _distinct(cells: Cells) -> tuple[list[Any], Ints]:
     """The different values in the order of their first rows, and each row's."""
     if isinstance(cells, pa.Array):
-        if pa.types.is_string(cells.type):
-            cells = pc.fill_null(cells, "")
         if not pa.types.is_dictionary(cells.type):
-            cells = cells.dictionary_encode()
+            # What is missing has a place too: None.
+            cells = cells.dictionary_encode(null_encoding="encode")
         codes = cells.indices.to_numpy(zero_copy_only=False)
         return cells.dictionary.to_pylist(), codes.astype(np.int64)
     if {str}.issuperset(map(type, cells)):
