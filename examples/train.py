@@ -14,6 +14,7 @@ from pathlib import Path
 
 import lightgbm as lgb
 import pandas as pd
+import vega_datasets
 from palmerpenguins import load_penguins
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -22,7 +23,6 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from vega_datasets import data
 
 from backends.timeseries import load_spec, training_frame
 
@@ -89,7 +89,7 @@ def _species(penguins: pd.DataFrame, folder: Path) -> None:
 
 
 def _employment(folder: Path) -> None:
-    months = pd.read_csv(data.us_employment.filepath)
+    months = pd.read_csv(vega_datasets.data.us_employment.filepath)
     people = months.melt("month", INDUSTRIES, "industry", "employees")
     people["census"] = people["month"].between(*CENSUS).astype(int)
     people = people[["industry", "month", "employees", "census"]]

@@ -4,19 +4,25 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app.config import environment_name, settings
+from backends.timeseries import feature_json, spec_json
+from backends.timeseries.spec import DATE_PARTS, STATISTICS, UNITS, TargetType
+from tests.mlforecast.environment import mlforecast_python
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text()
+TIME_SERIES = (ROOT / "docs" / "timeseries.md").read_text()
 BIN = Path(sys.executable).parent
 
 
@@ -95,16 +101,16 @@ def served(tmp_path_factory):
     server.communicate(timeout=30)
 
 
-def run(script, environment):
+def run(script, environment, folder=ROOT, seconds=60):
     done = subprocess.run(
         ["sh", "-ec", script],
-        cwd=ROOT,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
-        check=True,
-        timeout=60,
+        timeout=seconds,
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -167,6 +173,92 @@ def test_explanations_are_those_of_their_page(served, tmp_path):
     # Fonts are drawn a little differently by other releases of what draws them.
     drawn = (tmp_path / "penguin.png").read_bytes()
     assert picture[:24] == drawn[:24]
+
+
+def commands(page):
+    """What a page runs, language and text, each with what it prints after that."""
+    found = []
+    for language, text in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S):
+        if language in ("sh", "python"):
+            found.append((language, text, ""))
+        elif found:
+            found[-1] = (*found[-1][:2], text)
+    return found
+
+
+def scripted(page):
+    """The commands of a page in one shell, each followed by a mark of its end."""
+    lines = []
+    for language, text, _ in commands(page):
+        if language == "python":
+            text = f"python - <<'END'\n{text}END\n"
+        lines.append(f"{text}printf '\\035'\n")
+    return "".join(lines)
+
+
+def rounded(text):
+    """A text without its spaces, ids the same, and its numbers to seven digits."""
+    text = re.sub(r"\b[0-9a-f]{24}\b", "ID", " ".join(text.split()))
+    pieces = re.split(r"(?<![\w.-])(-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)(?!\w)", text)
+    pieces[1::2] = [
+        pytest.approx(float(each), rel=1e-7, abs=1e-9) for each in pieces[1::2]
+    ]
+    return pieces
+
+
+def own_section(title):
+    """The section of the page on time series that has a title, and the others."""
+    parts = re.split(r"^(?=## )", TIME_SERIES, flags=re.M)
+    [own] = [part for part in parts if part.startswith(f"## {title}\n")]
+    return own, "".join(part for part in parts if part != own)
+
+
+def test_time_series_are_forecast_as_on_their_page(served, tmp_path):
+    environment, address, _ = served
+    _, page = own_section("From mlforecast")
+    page = page.replace("127.0.0.1:8080", address)
+    page = page.replace("~/.foretell", environment["FORETELL_HOME"])
+    environment = {**environment, "TMPDIR": str(tmp_path)}
+    *printed, rest = run(scripted(page), environment, seconds=300).split("\035")
+    assert rest == ""
+    for (_, text, expected), found in zip(commands(page), printed, strict=True):
+        assert rounded(found) == rounded(expected), text
+
+
+def test_mlforecast_becomes_a_spec_as_on_the_page(served, tmp_path):
+    environment, _, _ = served
+    page, _ = own_section("From mlforecast")
+    (_, train, trained), (_, check, checked) = commands(page)
+    for name in ("employment.csv", "employment-request.csv"):
+        data = Path(environment["FORETELL_HOME"], "examples", name)
+        shutil.copy(data, tmp_path)
+    python = mlforecast_python()
+    done = subprocess.run(
+        [python, "-c", train],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rounded(done.stdout) == rounded(trained)
+    assert rounded(run(check, environment, tmp_path)) == rounded(checked)
+
+
+def test_page_of_time_series_names_all_that_a_spec_may_say():
+    spec, _ = own_section("The spec, key by key")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", spec, re.M))
+    required, ops = spec_json._REQUIRED, feature_json._OPS
+    assert {*rows} == {*required, *spec_json._OPTIONAL, *ops}
+    must_be_given = [key for key, default in rows.items() if default == "must be given"]
+    assert {*must_be_given} == {*required}
+    for op, (_, needed, optional) in ops.items():
+        keys = re.findall(r"`(\w+)`", rows[op])
+        # Told below the table, for all features that have them.
+        below = {"source", "categories"} - {*needed}
+        assert {*keys} == {*needed, *optional} - below, op
+    for word in (*UNITS, *STATISTICS, *DATE_PARTS, *get_args(TargetType)):
+        assert f"`{word}`" in spec, word
 
 
 def nearly(value):
