@@ -17,6 +17,7 @@ from backends.timeseries.frames import training_frame
 from backends.timeseries.pairs import Pairs
 from backends.timeseries.spec_json import load_spec
 from backends.timeseries.training import panel_of_table
+from tests.mlforecast.environment import mlforecast_python
 
 ROOT = Path(__file__).parents[3]
 TRAIN = ROOT / "tests" / "mlforecast" / "train.py"
@@ -24,15 +25,8 @@ EMPLOYMENT = ROOT.parent / "shared" / "data" / "us_employment_long.csv"
 
 
 def train(folder, *data):
-    """Run the script that trains; its environment must be there when tests count."""
-    venv = ROOT / os.environ.get("MLFORECAST_VENV", ".venv-mlforecast")
-    if not (venv / "bin" / "python").exists():
-        missing = (
-            pytest.fail if {"CI", "MLFORECAST_VENV"} & {*os.environ} else pytest.skip
-        )
-        missing(f"{venv} is not there: make test makes it")
     done = subprocess.run(
-        [venv / "bin" / "python", TRAIN, folder, *data],
+        [mlforecast_python(), TRAIN, folder, *data],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
