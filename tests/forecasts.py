@@ -118,7 +118,8 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    # Half of a character is no UTF-8, and may be sent all the same.
+    return text.getvalue().encode("utf-8", "surrogatepass")
 
 
 def as_json(rows: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> bytes:

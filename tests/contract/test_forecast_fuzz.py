@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from schemas import predictions
 from tests.contract.effort import effort
 from tests.contract.test_fuzz import anything, mutations
 from tests.forecasts import as_csv, as_json
@@ -23,6 +24,9 @@ NAMES = (
     *("sales", "stores", "passengers", "weather", "jobs", "visits", "by-distance"),
     "onnx-power",
 )
+REGRESSION = predictions.TimeSeriesRegressionRow()
+BINARY = predictions.TimeSeriesBinaryRow()
+MULTICLASS = predictions.TimeSeriesMulticlassRow()
 thorough = effort(60)
 names = st.sampled_from(NAMES)
 accepts = st.sampled_from(["", "text/csv"])
@@ -53,9 +57,19 @@ def check(answer, refused=REFUSED) -> None:
     told = {(row["rowId"], row["forecastDistance"]) for row in rows}
     assert len(told) == len(rows)
     for row in rows:
+        schema = schema_of(row)
+        assert schema.validate(row) == {}
+        assert list(row) == [name for name in schema.fields if name in row]
         assert row["forecastDistance"] > 0
         assert row["forecastPoint"] < row["timestamp"]
         assert all(math.isfinite(each["value"]) for each in row["predictionValues"])
+
+
+def schema_of(row):
+    """What the row has to look like."""
+    if "predictionThreshold" in row:
+        return BINARY
+    return MULTICLASS if isinstance(row["prediction"], str) else REGRESSION
 
 
 @pytest.fixture(scope="session")
@@ -217,8 +231,7 @@ def test_edited_tables_are_forecast_or_refused(
     each = forecaster(name)
     rows = edited(each.request(history=each.spec.history + more), edits)
     if rows:
-        body = as_csv(rows).decode("utf-8", "surrogatepass").encode("utf-8", "replace")
-        sent(forecast, name, body, query, accept)
+        sent(forecast, name, as_csv(rows), query, accept)
 
 
 @pytest.fixture(scope="session")

@@ -336,3 +336,13 @@ def test_a_long_range_in_parts_tells_the_same(forecast, forecasters, monkeypatch
     assert len(json.loads(whole)["data"]) > 400
     monkeypatch.setattr("app.timeseries.answering._MOST_ROWS", 7)
     assert forecast("stores", body, query=EVERYTHING).data == whole
+
+
+def test_a_range_that_waits_for_a_slot_tells_the_same(
+    forecast, serve_forecasts, forecasters
+):
+    body = as_csv(forecasters["stores"].request(history=60))
+    expected = forecast("stores", body, query=EVERYTHING).data
+    # Of its rows each distance counts as a body.
+    caller = serve_forecasts(bulk_body=len(body) * 3 - 1)
+    assert caller("stores", body, query=EVERYTHING).data == expected
