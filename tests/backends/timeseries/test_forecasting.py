@@ -11,7 +11,10 @@ import lightgbm
 import numpy as np
 import pytest
 
-from backends import load
+from app.compilation import read_ensemble
+from backends import compiled, load
+from backends.base import Backend
+from backends.compiled import TREES, Verdict
 from backends.explanations import choosing
 from backends.explanations.materials import Materials
 from backends.features import Columns
@@ -22,6 +25,8 @@ from backends.timeseries.pairs import Pairs
 from backends.timeseries.spec import Spec
 from backends.timeseries.spec_json import load_spec
 from backends.timeseries.training import TrainingRows, training_rows
+from backends.trees.engine import Engine
+from backends.trees.explainer import Explainer
 from tests.backends.timeseries.by_definition import Origin, Rows
 from tests.backends.timeseries.random_specs import panel_of
 
@@ -43,6 +48,7 @@ RECURSIVE: dict[str, list[dict[str, Any]]] = {
     "differences": [{"op": "difference", "period": each} for each in (1, 7)],
     "log of difference": [LOG, {"op": "difference", "period": 7}],
 }
+both = pytest.mark.parametrize("engine", ["lightgbm", TREES])
 EVERY = [("direct", each) for each in DIRECT] + [("recursive", e) for e in RECURSIVE]
 
 
@@ -106,7 +112,13 @@ class Trained:
     rows: TrainingRows
     boosters: dict[int, lightgbm.Booster]
     backend: TargetBackend
+    trees: TargetBackend
     materials: Materials
+
+    def by_engine(self, engine: str) -> TargetBackend:
+        found = self.trees if engine == TREES else self.backend
+        assert found.engine == engine
+        return found
 
     def forecast(
         self, records: Sequence[Any] | None = None, back: int = 0
@@ -172,7 +184,19 @@ def train(folder: Path, spec: Spec) -> Trained:
     impact = [*range(len(spec.names), 0, -1), *([0] if spec.models else [])]
     choosing.write(folder, model.features, Columns(rows.matrix), impact)
     backend = TargetBackend(load(folder, model), spec)
-    return Trained(spec, records, rows, boosters, backend, Materials(folder, model))
+    trees = backend if spec.models else TargetBackend(compile(folder, model), spec)
+    materials = Materials(folder, model)
+    return Trained(spec, records, rows, boosters, backend, trees, materials)
+
+
+def compile(folder: Path, model: Model) -> Backend:
+    arrays = folder / "compiled"
+    arrays.mkdir()
+    ensemble = read_ensemble(folder, model)
+    Engine(ensemble).write(arrays)
+    Explainer(ensemble).write(arrays)
+    compiled.write(arrays, model.id, Verdict(TREES))
+    return load(folder, model, arrays)
 
 
 Train = Callable[..., Trained]
@@ -378,14 +402,16 @@ def brute_force(each: Trained, columns: Columns) -> np.ndarray:
     return strengths
 
 
+@both
 @pytest.mark.parametrize(("strategy", "transforms"), EVERY)
 def test_xemp_is_in_the_targets_units(
-    trained: Train, strategy: str, transforms: str
+    trained: Train, strategy: str, transforms: str, engine: str
 ) -> None:
     each = trained(strategy, transforms)
     _, forecast = each.forecast()
     columns = columns_of(forecast)
-    found = each.backend.explain(columns, "xemp", each.materials)
+    backend = each.by_engine(engine)
+    found = backend.explain(columns, "xemp", each.materials)
     expected = brute_force(each, columns)
     np.testing.assert_allclose(found.values[:, 0], expected, rtol=1e-7, atol=1e-9)
     assert np.abs(expected).max() > 0.5
@@ -408,14 +434,15 @@ def test_xemp_explains_the_model_of_each_distance(trained: Train) -> None:
         )
 
 
+@both
 @pytest.mark.parametrize(("strategy", "transforms"), EVERY)
 def test_shap_adds_up_to_the_prediction(
-    trained: Train, strategy: str, transforms: str
+    trained: Train, strategy: str, transforms: str, engine: str
 ) -> None:
     each = trained(strategy, transforms)
     _, forecast = each.forecast()
     columns = columns_of(forecast)
-    found = each.backend.explain(columns, "shap", each.materials)
+    found = each.by_engine(engine).explain(columns, "shap", each.materials)
     assert found.base is not None and found.total is not None
     sums = found.base[:, 0] + found.values[:, 0].sum(axis=1)
     values = np.expm1(sums) if each.spec.is_logarithmic else sums
@@ -430,6 +457,8 @@ def test_shap_adds_up_to_the_prediction(
     np.testing.assert_allclose(
         found.values[:, 0], contributions[:, found.features], atol=1e-9
     )
+    predicted = each.by_engine(engine).predict(columns)
+    np.testing.assert_allclose(predicted, forecast.values, rtol=1e-12)
     if columns.offset is not None:
         assert len(set(found.base[:, 0])) > 1
 
