@@ -35,19 +35,20 @@ class Clock:
 
     unit, step: of time, and how many of it make a step.
     anchor: the timestamp of step 0, datetime64[us].
-    at_month_end: months, quarters and years: steps are at the last day of a month.
+    day: months, quarters and years: of the month that steps are at; of shorter months
+        it is the last one.
     """
 
     unit: Unit
     step: int
     anchor: Any
-    at_month_end: bool = False
+    day: int = 1
 
     @classmethod
     def of(cls, unit: Unit, step: int, times: Times) -> Clock:
         """The clock whose step 0 is the first of these timestamps."""
         anchor = times[0].astype("datetime64[us]")
-        return cls(unit, step, anchor, unit in _MONTHS and _are_month_ends(times))
+        return cls(unit, step, anchor, _day_of_month(times) if unit in _MONTHS else 1)
 
     def steps(self, times: Times) -> Ints:
         """Which step each timestamp lies in, int64; the one before where between."""
@@ -67,11 +68,9 @@ class Clock:
         month = self.anchor.astype("datetime64[M]")
         months = month + (steps * self.step * _MONTHS[self.unit])
         ends = (months + 1).astype("datetime64[D]") - 1
-        day = self.anchor.astype("datetime64[D]")
-        days = months.astype("datetime64[D]") + (day - month.astype("datetime64[D]"))
-        # The 31st of a shorter month is its last day.
-        days = ends if self.at_month_end else np.minimum(days, ends)
-        return np.asarray(days.astype("datetime64[us]") + (self.anchor - day))
+        days = np.minimum(months.astype("datetime64[D]") + (self.day - 1), ends)
+        passed = self.anchor - self.anchor.astype("datetime64[D]")
+        return np.asarray(days.astype("datetime64[us]") + passed)
 
     def _passed(self, times: Times) -> tuple[Ints, int]:
         """What passed since step 0, in parts of a step, and how many make a step."""
@@ -84,7 +83,10 @@ class Clock:
         return months // length - first // length, self.step
 
 
-def _are_month_ends(times: Times) -> bool:
+def _day_of_month(times: Times) -> int:
+    """The latest day that any is at, whichever comes first; 31 for ends of months."""
     days = times.astype("datetime64[D]")
     months = days.astype("datetime64[M]")
-    return bool(((days + 1).astype("datetime64[M]") != months).all())
+    if ((days + 1).astype("datetime64[M]") != months).all():
+        return 31
+    return int((days - months.astype("datetime64[D]")).astype(np.int64).max()) + 1

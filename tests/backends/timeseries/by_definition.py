@@ -107,7 +107,8 @@ class Rows:
         month = key.start_time.to_period("M") + (first.to_period("M") - own).n
         days = month.days_in_month
         at_end = all(time.is_month_end for time in self.times)
-        day = days if at_end else min(first.day, days)
+        latest = max(time.day for time in self.times)
+        day = days if at_end else min(latest, days)
         return first.replace(year=month.year, month=month.month, day=day)
 
     def cell(self, series: str | None, key: Any, column: str) -> float:

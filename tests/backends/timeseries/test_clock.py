@@ -74,7 +74,7 @@ def test_days_of_months_are_kept_where_there_are_any(
 ) -> None:
     unit = {1: "MONTH", 3: "QUARTER", 12: "YEAR"}[months]
     # One time is not a month's end: neither are the steps.
-    some = np.array([anchor, datetime(2001, 2, 3)], "datetime64[us]")
+    some = np.array([anchor, datetime(2001, 2, 1)], "datetime64[us]")
     found = Clock.of(unit, 1, some).times(np.array([step]))[0]
     expected = pd.Timestamp(anchor) + pd.DateOffset(months=months * step)
     assert found == np.datetime64(expected.to_pydatetime())
@@ -111,3 +111,11 @@ def test_steps_before_the_first_time_are_negative() -> None:
     found = clock.steps(times("2024-01-07T23:59:59.999999", "2024-01-01", "2023-12-31"))
     assert found.tolist() == [-1, -1, -2]
     assert clock.is_on_grid(times("2024-01-01", "2024-01-02")).tolist() == [True, False]
+
+
+def test_order_of_times_does_not_matter() -> None:
+    days = times("2024-02-29", "2024-01-30", "2024-04-30")
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
+        clock = Clock.of("MONTH", 1, days[order])
+        missing = clock.steps(times("2024-03-01"))
+        np.testing.assert_array_equal(clock.times(missing), times("2024-03-30"))
