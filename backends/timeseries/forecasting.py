@@ -76,6 +76,8 @@ def parts_of(count: int, spec: Spec, most: int = sys.maxsize) -> Iterator[slice]
         yield slice(start, min(start + step, count))
 
 
+# What is beyond all numbers is a missing feature, or refused when all is done.
+@np.errstate(over="ignore", invalid="ignore")
 def forecast(panel: Panel, grid: Grid, pairs: Pairs, model: Model) -> Forecast:
     """Forecast pairs, one or more, from what was known at their origins."""
     if panel.spec.strategy == "recursive":

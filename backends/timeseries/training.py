@@ -55,6 +55,8 @@ def panel_of_table(table: pa.Table, spec: Spec) -> Panel:
     return reader.finish()
 
 
+# As in forecasting: what is beyond all numbers is a missing feature.
+@np.errstate(over="ignore", invalid="ignore")
 def training_rows(panel: Panel) -> TrainingRows:
     """Derive a row for every forecast whose answer the panel knows.
 

@@ -368,6 +368,14 @@ def test_a_target_has_a_logarithm(forecast, forecasters):
     )
 
 
+def test_a_forecast_is_a_finite_number(forecast, forecasters):
+    rows = forecasters["jobs"].request(series=["shops"])
+    for number, row in enumerate(rows[:16]):
+        row["jobs"] = "1.7e308" if number % 2 else "-1.7e308"
+    message = "row 16: the model's prediction is not a finite number"
+    assert refused(forecast("jobs", as_csv(rows)), 422) == message
+
+
 def test_a_target_is_one_of_the_classes(forecast, forecasters):
     rows = forecasters["passengers"].request()
     rows[4]["load"] = "Low"

@@ -332,3 +332,21 @@ shapes = st.one_of(
 )
 def test_bodies_of_any_shape_are_refused(forecast, name, body, kind, query):
     sent(forecast, name, body, query, kind=kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "values", [("1.7e308",), ("-1.7e308", "1.7e308"), ("0", "1.7e308"), ("5e-324",)]
+)
+@pytest.mark.parametrize(
+    "query", ["", "maxExplanations=3", "explanationAlgorithm=shap"]
+)
+def test_numbers_may_be_as_large_as_they_can(forecast, forecaster, name, values, query):
+    each = forecaster(name)
+    rows = each.request()
+    numeric = [one.name for one in each.spec.columns.values() if one.kind == "numeric"]
+    for number, row in enumerate(rows):
+        for column in numeric:
+            if row[column]:
+                row[column] = values[number % len(values)]
+    sent(forecast, name, as_csv(rows), query)
