@@ -399,7 +399,7 @@ def _numbers(cells: Cells) -> Floats | None:
     """Cells that are all numbers or missing; None if they have to be looked at."""
     if isinstance(cells, pa.Array):
         if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
-            floats = cells.cast(pa.float64())
+            floats = cells.cast(pa.float64(), safe=False)
             return np.array(floats.to_numpy(zero_copy_only=False), np.float64)
         if not pa.types.is_string(cells.type):
             return None

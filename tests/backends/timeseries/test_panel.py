@@ -470,3 +470,13 @@ def test_anything_is_read_or_refused(records: list[Any], kind: dict[str, Any]) -
         return
     assert len(panel) == len(records)
     assert np.isfinite(panel.target[~np.isnan(panel.target)]).all()
+
+
+def test_whole_targets_of_any_size_are_rounded_to_numbers() -> None:
+    sizes = [2**53 + 1, -(2**62) - 1, 3, None]
+    records = [row(day, size) for day, size in enumerate(sizes, 1)]
+    table = pa.Table.from_pylist(records)
+    assert pa.types.is_integer(table.schema.field("sales").type)
+    expected = [float(2**53), -float(2**62), 3.0, NAN]
+    for panel in (panel_of_table(table, spec_of()), panel_of(records, spec_of())):
+        np.testing.assert_array_equal(panel.target, expected)
