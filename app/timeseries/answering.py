@@ -114,7 +114,7 @@ class Forecasting(Answers[Part]):
                 with_outliers=rules.outlier_bounds is not None,
                 approval=self.approval,
                 passthrough=tuple(first.rows.passthrough),
-                passes_all=self.passthrough == "all",
+                named=() if self.passthrough == "all" else self.passthrough,
                 humility=rules.humility,
                 told=self._told,
                 series_column=spec.series_id_column,

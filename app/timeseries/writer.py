@@ -65,7 +65,7 @@ class ForecastAnswer:
     with_outliers: whether the predictions carry outlier flags.
     approval: the deployment's approval status; None where the workflow is off.
     passthrough: names of the passthrough columns, in order.
-    passes_all: whether these are all columns of the request.
+    named: those of them that the request names.
     humility: the rules that the predictions were held against.
     told: what the predictions' explanations tell; None if they carry none.
     """
@@ -80,7 +80,7 @@ class ForecastAnswer:
     with_outliers: bool = False
     approval: str | None = None
     passthrough: Sequence[str] = ()
-    passes_all: bool = False
+    named: Sequence[str] = ()
     humility: Sequence[Rule] = ()
     told: Told | None = None
 
@@ -93,9 +93,10 @@ class ForecastAnswer:
     def csv_passthrough(self) -> list[str]:
         """Names of the passthrough columns of CSV.
 
-        Who asks for all columns has those of series and time in the answer already.
+        Unless it is named, none is told again that the answer has already: those of
+        series and time.
         """
-        own = {self.series_column, self.time_column} if self.passes_all else set()
+        own = {self.series_column, self.time_column} - set(self.named)
         return [name for name in self.passthrough if name not in own]
 
     def explanation_cells(self, labels: Sequence[bytes]) -> ExplanationCells | None:

@@ -475,6 +475,16 @@ def test_association_id_is_passed_through(forecast, forecasters):
     assert all(list(row["passthroughValues"]) == ["promo"] for row in rows)
 
 
+def test_association_id_that_the_answer_tells_is_told_once(forecast, forecasters):
+    deployment = forecast.deploy("stores", association_id="day")
+    body = as_csv(forecasters["stores"].request())
+    rows = rows_of(forecast(deployment, body))
+    assert all(list(row["passthroughValues"]) == ["day"] for row in rows)
+    plain = forecast("stores", body, headers={"Accept": "text/csv"})
+    told = forecast(deployment, body, headers={"Accept": "text/csv"})
+    assert told.data == plain.data
+
+
 def test_decimals_are_cut(forecast, forecasters):
     each = forecasters["sales"]
     full = rows_of(forecast("sales", as_csv(each.request())))

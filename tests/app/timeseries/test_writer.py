@@ -505,7 +505,8 @@ def test_csv_ends_each_line():
 
 @pytest.mark.parametrize("name", ["shop", "day", "FORECAST_DISTANCE"])
 def test_column_that_the_answer_has_cannot_be_passed_through(name):
-    answer = replace(REGRESSION, series_column="shop", passthrough=("id", name))
+    names = ("id", name)
+    answer = replace(REGRESSION, series_column="shop", passthrough=names, named=names)
     with pytest.raises(OutputColumnsClash):
         ForecastCsvWriter(answer)
     # JSON keeps what is passed through apart.
@@ -516,9 +517,7 @@ def test_column_that_the_answer_has_cannot_be_passed_through(name):
 
 def test_all_columns_are_those_that_the_answer_does_not_have():
     names = ("day", "id", "shop", "sales")
-    answer = replace(
-        REGRESSION, series_column="shop", passthrough=names, passes_all=True
-    )
+    answer = replace(REGRESSION, series_column="shop", passthrough=names)
     chunk = chunk_of(series=["a"], passthrough={name: [name] for name in names})
     [line] = in_csv(answer, predicted(answer), chunk)
     assert answer.csv_passthrough == ["id", "sales"]
