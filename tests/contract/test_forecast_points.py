@@ -196,7 +196,11 @@ def test_a_range_tells_every_distance_from_every_point(forecast, long_sales, lay
 
 
 @pytest.mark.parametrize(
-    "name", ["sales", "stores", "passengers", "weather", "jobs", "by-distance"]
+    "name",
+    [
+        *("sales", "stores", "passengers", "weather", "jobs", "visits"),
+        *("by-distance", "onnx-power"),
+    ],
 )
 def test_a_range_tells_what_each_of_its_points_tells(forecast, forecasters, name):
     each = forecasters[name]

@@ -342,6 +342,8 @@ def test_every_way_to_send_rows_is_answered_alike(forecast, forecasters):
     expected = forecast("sales", body).data
     for sent, kind, headers in (
         (body.replace(b"\n", b"\r\n"), "text/plain", {}),
+        (as_csv([dict(reversed(row.items())) for row in rows]), "text/csv", {}),
+        (as_csv([{"": "x", **row, "more": "y"} for row in rows]), "text/csv", {}),
         (b"\xef\xbb\xbf" + body, None, {}),
         (body.decode().encode("utf-16"), "text/csv; charset=utf-16", {}),
         (gzip.compress(body), "text/csv", {"Content-Encoding": "gzip"}),
