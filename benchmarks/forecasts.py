@@ -25,7 +25,7 @@ from backends.bundle import read as read_bundle
 from backends.features import Columns
 from backends.timeseries import load_spec, training_frame
 from backends.timeseries.forecasting import Derivation, derive_direct
-from backends.timeseries.panel import PanelReader
+from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.spec import Spec
 from benchmarks import in_process
 from benchmarks.commands import foretell

@@ -13,8 +13,10 @@ from app.config import Config
 from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.errors import NoDataToPredict
 from app.store.records import DeploymentSettings
+from backends.timeseries.cells import MISSING_TARGETS
 from backends.timeseries.pairs import Ints
-from backends.timeseries.panel import MISSING_TARGETS, Panel, PanelReader
+from backends.timeseries.panel import Panel
+from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import NoValidOutputRows
 from backends.timeseries.spec import Spec
 

@@ -12,7 +12,8 @@ from backends.timeseries.derive import Ahead, History, derive
 from backends.timeseries.forecasting import derive_direct, grid_of, parts_of
 from backends.timeseries.levels import levels, scale
 from backends.timeseries.pairs import Origins, Pairs
-from backends.timeseries.panel import Grid, Panel, PanelReader
+from backends.timeseries.panel import Grid, Panel
+from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import HistoryTooShort
 from backends.timeseries.spec import Spec
 

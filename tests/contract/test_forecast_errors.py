@@ -76,7 +76,7 @@ def test_nothing_to_predict_on(forecast, body, kind):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_date_of_another_format(forecast, forecasters, layout, monkeypatch):
-    monkeypatch.setattr("backends.timeseries.panel.datetime", June)
+    monkeypatch.setattr("backends.timeseries.panel_reader.datetime", June)
     rows = forecasters["sales"].request()
     rows[35]["Time"] = "OCT-27"
     rows[36]["Time"] = "OCT-28"
@@ -410,7 +410,7 @@ def test_cells_are_no_arrays_or_objects(forecast, forecasters, column, value):
 
 @pytest.mark.parametrize("date", ["1899-12-31", "2262-04-12", "0001-01-01"])
 def test_dates_lie_between_1900_and_2262(forecast, forecasters, date, monkeypatch):
-    monkeypatch.setattr("backends.timeseries.panel.datetime", June)
+    monkeypatch.setattr("backends.timeseries.panel_reader.datetime", June)
     rows = forecasters["stores"].request()
     rows[0]["day"] = date
     assert refused(forecast("stores", as_csv(rows))).startswith(

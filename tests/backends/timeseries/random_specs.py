@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from backends.timeseries.panel import Panel, PanelReader
+from backends.timeseries.panel import Panel
+from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.spec import DATE_PARTS, STATISTICS, UNITS, Spec
 from backends.timeseries.spec_json import load_spec
 

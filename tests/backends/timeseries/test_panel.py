@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.features import Columns, DataError
-from backends.timeseries.panel import Panel, PanelReader
+from backends.timeseries.panel import Panel
+from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import (
     DuplicateTimestamp,
     ForecastRefused,

@@ -1,0 +1,87 @@
+"""Cells of a column, as CSV, JSON or a table brings them: distinct values, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from backends.features import MISSING_NUMBERS, read_number
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# The texts of CSV cells, the values of JSON cells, or numbers.
+Cells: TypeAlias = "Sequence[Any] | pa.Array"
+
+# What means that the target is not known. Where a history ends is not guessed from
+# words that may mean anything.
+MISSING_TARGETS = ("", "null", "NULL", "nan", "NaN")
+_SPACE = " \t\n\r\v\f"
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a timestamp or a series id is not there."""
+    return value is None or value != value or value == ""
+
+
+def distinct(cells: Cells) -> tuple[list[Any], Ints]:
+    """The different values in the order of their first rows, and each row's."""
+    if isinstance(cells, pa.Array):
+        if not pa.types.is_dictionary(cells.type):
+            # What is missing has a place too: None.
+            cells = cells.dictionary_encode(null_encoding="encode")
+        codes = cells.indices.to_numpy(zero_copy_only=False)
+        return cells.dictionary.to_pylist(), codes.astype(np.int64)
+    if {str}.issuperset(map(type, cells)):
+        known: dict[str, int] = dict(zip(dict.fromkeys(cells), count(), strict=False))
+        codes = np.fromiter(map(known.__getitem__, cells), np.int64, len(cells))
+        return list(known), codes
+    places: dict[Any, int] = {}
+    codes = np.empty(len(cells), np.int64)
+    values: list[Any] = []
+    for row, value in enumerate(cells):
+        # 1, 1.0 and True are one key, and spelled apart; lists are none at all.
+        key = (
+            (type(value), value) if isinstance(value, str | int | float) else id(value)
+        )
+        place = places.setdefault(key, len(places))
+        if place == len(values):
+            values.append(value)
+        codes[row] = place
+    return values, codes
+
+
+def numbers_of(cells: Cells) -> Floats | None:
+    """Cells that are all numbers or missing; None if they have to be looked at."""
+    if isinstance(cells, pa.Array):
+        if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
+            floats = cells.cast(pa.float64(), safe=False)
+            return np.array(floats.to_numpy(zero_copy_only=False), np.float64)
+        if not pa.types.is_string(cells.type):
+            return None
+        trimmed = pc.ascii_trim(cells, characters=_SPACE)
+        missing = pc.is_in(trimmed, value_set=pa.array(MISSING_TARGETS))
+        try:
+            numbers = pc.if_else(missing, None, trimmed).cast(pa.float64())
+        except pa.ArrowInvalid:
+            return None
+        return np.array(numbers.to_numpy(zero_copy_only=False), np.float64)
+    if {int, float, type(None)}.issuperset(map(type, cells)):
+        try:
+            return np.array(cells, np.float64)
+        except OverflowError:
+            return None
+    return None
+
+
+def target_number(value: Any) -> float | None:
+    if isinstance(value, str):
+        text = value.strip(_SPACE)
+        if text in MISSING_NUMBERS:
+            return np.nan if text in MISSING_TARGETS else None
+    return read_number(value)

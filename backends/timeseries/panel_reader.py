@@ -1,0 +1,222 @@
+"""Reads the rows of a request, or of training data, into a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.features import Columns, DataError, Decoder, read_text
+from backends.timeseries.cells import (
+    Cells,
+    distinct,
+    is_missing,
+    numbers_of,
+    target_number,
+)
+from backends.timeseries.dates import DateFormat
+from backends.timeseries.panel import Panel
+from backends.timeseries.refusals import (
+    MissingCells,
+    MissingColumns,
+    NotAClass,
+    NotNumeric,
+    NoValidOutputRows,
+    UnmatchedDate,
+    WithoutLogarithm,
+)
+from backends.timeseries.spec import Spec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class PanelReader:
+    """Reads rows, some at a time, into a panel.
+
+    Decoding is by the spec, never by what the rows look like.
+    """
+
+    spec: Spec
+    decoder: Decoder = field(init=False)
+    _classes: Decoder = field(init=False)
+    _dates: DateFormat = field(init=False)
+    _rows: int = 0
+    _times: dict[Any, int] = field(default_factory=dict)
+    _instants: list[np.datetime64] = field(default_factory=list)
+    _series: dict[str, int] = field(default_factory=dict)
+    _labels: list[Any] = field(default_factory=list)
+    _parts: list[tuple[Ints, Ints, Floats, Floats]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        columns = self.spec.columns
+        others = [columns[name] for name in columns if name != self.spec.target]
+        self.decoder = Decoder(others)
+        self._classes = Decoder((columns[self.spec.target],))
+        self._dates = DateFormat(self.spec.datetime_format)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns read as they were sent: timestamps, series ids, classes."""
+        spec = self.spec
+        series = spec.series_id_column
+        target = () if self.number else (spec.target,)
+        return (spec.datetime_column, *(() if series is None else (series,)), *target)
+
+    @property
+    def number(self) -> str | None:
+        """The target, if it is a number: numbers or what was sent will do."""
+        return self.spec.target if self.spec.target_type == "Regression" else None
+
+    def check_columns(self, names: Mapping[str, Any]) -> None:
+        """Raise MissingColumns for what is not among the names of columns."""
+        wanted = [*self.texts, self.spec.target, *self.spec.columns]
+        missing = [name for name in dict.fromkeys(wanted) if name not in names]
+        if missing:
+            raise MissingColumns(missing)
+
+    def add(self, cells: Mapping[str, Cells], columns: Columns) -> None:
+        """Take up rows.
+
+        cells: `texts` and, if there is one, `number`, by name.
+        columns: the same rows, decoded by `decoder`.
+
+        Raises UnmatchedDate, MissingCells, NotNumeric, NotAClass, WithoutLogarithm and
+        DataError.
+        """
+        spec = self.spec
+        times = self._read_times(cells[spec.datetime_column])
+        if spec.series_id_column is None:
+            series = np.zeros(len(times), np.int64)
+        else:
+            series = self._read_series(cells[spec.series_id_column])
+        if self.number is None:
+            target = self._read_classes(cells[spec.target])
+        else:
+            target = self._read_target(cells[self.number])
+        self._parts.append((times, series, target, columns.matrix))
+        self._rows += len(times)
+
+    def finish(self) -> Panel:
+        """The panel of all rows.
+
+        Raises NoValidOutputRows if there are none, IrregularTimestamp and
+        DuplicateTimestamp.
+        """
+        if not self._rows:
+            raise NoValidOutputRows
+        original, series, target = (
+            np.concatenate([part[place] for part in self._parts]) for place in range(3)
+        )
+        columns = {
+            feature.name: np.concatenate([part[3][:, position] for part in self._parts])
+            for position, feature in enumerate(self.decoder.features)
+        }
+        columns[self.spec.target] = target
+        return Panel.of(
+            self.spec,
+            np.array(self._instants, "datetime64[us]"),
+            list(self._times),
+            original,
+            self._labels or [None],
+            series,
+            columns,
+        )
+
+    def _read_times(self, cells: Cells) -> Ints:
+        """Positions among the timestamps that were met so far."""
+        values, codes = distinct(cells)
+        missing = [is_missing(value) for value in values]
+        if any(missing):
+            row = int(np.array(missing)[codes].argmax())
+            raise MissingCells(self.spec.datetime_column, self._rows + row)
+        texts = [
+            self._spelled(value, codes, place) for place, value in enumerate(values)
+        ]
+        instants = self._dates.parse(texts)
+        unmatched = np.isnat(instants)
+        if unmatched.any():
+            # Values stand in the order of their first rows.
+            bad = texts[int(unmatched.argmax())]
+            today = datetime.now(UTC).replace(tzinfo=None)
+            shown = self._dates.format(today)
+            raise UnmatchedDate(self.spec, bad, shown)
+        places = np.empty(len(values), np.int64)
+        for place, (value, instant) in enumerate(zip(values, instants, strict=True)):
+            known = self._times.setdefault(value, len(self._times))
+            if known == len(self._instants):
+                self._instants.append(instant)
+            places[place] = known
+        return places[codes]
+
+    def _spelled(self, value: Any, codes: Ints, place: int) -> str:
+        text = read_text(value)
+        if text is None:
+            row = self._rows + int((codes == place).argmax())
+            raise DataError(
+                f"column {self.spec.datetime_column!r}, row {row}: a text is expected,"
+                " not an array or object"
+            )
+        return text
+
+    def _read_series(self, cells: Cells) -> Ints:
+        """Positions among the series that were met so far; 1 and "1" are one."""
+        values, codes = distinct(cells)
+        places = np.empty(len(values), np.int64)
+        column = self.spec.series_id_column
+        for place, value in enumerate(values):
+            text = read_text(value)
+            if not text:
+                row = self._rows + int((codes == place).argmax())
+                if text is None:
+                    raise DataError(
+                        f"column {column!r}, row {row}: a text or a number is expected,"
+                        " not an array or object"
+                    )
+                raise MissingCells(str(column), row)
+            known = self._series.setdefault(text, len(self._series))
+            if known == len(self._labels):
+                self._labels.append(value)
+            places[place] = known
+        return places[codes]
+
+    def _read_classes(self, cells: Cells) -> Floats:
+        """Positions of the classes among those of the spec."""
+        spec = self.spec
+        values, codes = distinct(cells)
+        found = np.empty(len(values))
+        for place, value in enumerate(values):
+            # An array or object is no cell, and none that the decoder would number.
+            cell = None if read_text(value) is None else value
+            read = self._classes.from_records([{spec.target: cell}])
+            if cell is not value or read.unknown_categories:
+                row = self._rows + int((codes == place).argmax())
+                raise NotAClass(spec.target, value, row, spec.classes)
+            found[place] = read.matrix[0, 0]
+        return found[codes]
+
+    def _read_target(self, cells: Cells) -> Floats:
+        target = numbers_of(cells)
+        if target is None:
+            values, codes = distinct(cells)
+            numbers = [target_number(value) for value in values]
+            bad = np.array([number is None for number in numbers])[codes]
+            if bad.any():
+                row = int(bad.argmax())
+                value = values[codes[row]]
+                raise NotNumeric(self.spec.target, value, self._rows + row)
+            target = np.array(numbers, np.float64)[codes]
+        infinite = np.isinf(target)
+        if infinite.any():
+            row = int(infinite.argmax())
+            raise NotNumeric(self.spec.target, float(target[row]), self._rows + row)
+        if self.spec.is_logarithmic and (target <= -1).any():
+            row = int((target <= -1).argmax())
+            value = float(target[row])
+            raise WithoutLogarithm(self.spec.target, value, self._rows + row)
+        return target
