@@ -11,18 +11,21 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app import golden
 from app.bundling import PackagingRefused
 from app.golden import Answer, Record
+from app.model_cache import ServedModel
 from app.prediction_columns import label_text
-from app.timeseries.sample import DERIVED, derived_cells
+from app.timeseries.sample import DERIVED, derived_cells, replay
 from backends.bundle import (
     GIVEN,
     GIVEN_EXPECTED,
@@ -33,7 +36,7 @@ from backends.bundle import (
 from backends.model import Model
 from backends.timeseries.levels import differenced_from
 from backends.timeseries.panel import Panel
-from backends.timeseries.spec import Baseline, Difference, Log1p, Spec
+from backends.timeseries.spec import Baseline, Difference, Log1p, Spec, Static
 from backends.timeseries.training import (
     TrainingRows,
     panel_of_table,
@@ -45,6 +48,13 @@ Ints = NDArray[np.int64]
 
 # More would show nothing that these do not.
 _MOST_SERIES = 3
+# Forecast points that are tried.
+_TRIED = 3
+
+_NO_SAMPLE = (
+    "The data has no forecast point that a golden sample could be made for: the way"
+    " from a request's rows to features is not held against training"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +87,48 @@ class _Forecast:
 
 
 def write_sample(
-    folder: Path, model: Model, table: pa.Table, panel: Panel, training: TrainingRows
-) -> bool:
+    folder: Path,
+    served: ServedModel,
+    table: pa.Table,
+    panel: Panel,
+    training: TrainingRows,
+) -> str | None:
     """Write a sample and what it is answered to a bundle's folder.
 
-    folder: with the model's files. table: the training data as its file has it.
-    panel, training: what was read and derived of it.
-    Returns whether there is a forecast point for one.
+    folder: with the model's files. served: what they are loaded as.
+    table: the training data as its file has it. panel, training: what was read and
+    derived of it.
+    Returns what there is to warn of.
     """
-    chosen = _choose(panel, training)
-    if chosen is None:
-        return False
-    origin, ahead = chosen
+    chosen = list(islice(_choices(panel, training), _TRIED))
+    if not chosen:
+        return _NO_SAMPLE
+    doubt = None
+    for choice in chosen:
+        _write(folder, served.model, table, panel, training, *choice)
+        # Only rounding, where predictions are made features of again, may be excused.
+        if panel.spec.strategy == "direct":
+            return None
+        try:
+            replay(folder, served)
+        except ValueError as error:
+            doubt = doubt or str(error)
+        else:
+            return doubt and f"Another forecast point was taken for the sample: {doubt}"
+    _write(folder, served.model, table, panel, training, *chosen[0])
+    return None
+
+
+def _write(
+    folder: Path,
+    model: Model,
+    table: pa.Table,
+    panel: Panel,
+    training: TrainingRows,
+    origin: int,
+    ahead: Sequence[_Ahead],
+) -> None:
+    """Write the sample of a forecast point, and its answer."""
     rows, request = _request(table, panel, origin, ahead)
     body = golden.as_csv(list(request[0]), request)
     (folder / SAMPLE).write_bytes(body)
@@ -104,7 +144,6 @@ def write_sample(
     ]
     text = json.dumps({"data": data}, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / SAMPLE_EXPECTED).write_text(text + "\n", encoding="utf-8")
-    return True
 
 
 def copy_given(folder: Path, spec: Spec, source: Path) -> None:
@@ -130,11 +169,13 @@ def copy_given(folder: Path, spec: Spec, source: Path) -> None:
 # ---- What is asked
 
 
-def _choose(panel: Panel, training: TrainingRows) -> tuple[int, list[_Ahead]] | None:
-    """A forecast point's step, and what is forecast of some series from there.
+def _choices(
+    panel: Panel, training: TrainingRows
+) -> Iterator[tuple[int, list[_Ahead]]]:
+    """Steps of forecast points, and what is forecast of some series from there.
 
-    Of the steps behind which most series have most rows it is the newest. Each series
-    has a row there, and one of them the target that makes it the request's own.
+    Those first behind which most series have most rows, of equals the newest. Each
+    series has a row there, and one of them the target that makes it the request's own.
     """
     spec, pairs = panel.spec, training.pairs
     low = int(pairs.origins.min())
@@ -153,18 +194,26 @@ def _choose(panel: Panel, training: TrainingRows) -> tuple[int, list[_Ahead]] | 
         has_row &= known[grid.find(series, origins + offset)]
     candidates, counts = np.unique(origins[has_row], return_counts=True)
     possible = np.isin(candidates, origins[has_row & is_known])
-    if not possible.any():
-        return None
-    counts = np.where(possible, counts, 0)
-    origin = int(candidates[counts == counts.max()][-1])
-    here = np.flatnonzero(has_row & (origins == origin))
-    here = here[np.argsort(~is_known[here], kind="stable")]
-    # Steps that are rows are of one series each.
-    here = np.sort(here[: 1 if spec.is_row_based else _MOST_SERIES])
-    return origin, [
-        _ahead(panel, training, int(series[each]), keys, int(complete[each]))
-        for each in here
-    ]
+    for place in np.lexsort((candidates, counts))[::-1]:
+        if not possible[place]:
+            continue
+        origin = int(candidates[place])
+        here = np.flatnonzero(has_row & (origins == origin))
+        here = here[np.argsort(~is_known[here], kind="stable")]
+        # Steps that are rows are of one series each.
+        here = np.sort(here[: 1 if spec.is_row_based else _MOST_SERIES])
+        ahead = [
+            _ahead(panel, training, int(series[each]), keys, int(complete[each]))
+            for each in here
+        ]
+        if not spec.is_row_based or _is_unbroken(ahead[0], spec):
+            yield origin, ahead
+
+
+def _is_unbroken(ahead: _Ahead, spec: Spec) -> bool:
+    """Whether there is a forecast of each row that the request must have."""
+    first = 1 if spec.strategy == "recursive" else spec.forecast_window.start
+    return bool((ahead.distances == first + np.arange(len(ahead.rows))).all())
 
 
 def _complete(keys: Ints, spec: Spec) -> Ints:
@@ -178,7 +227,8 @@ def _complete(keys: Ints, spec: Spec) -> Ints:
     runs = np.ones(len(origins), np.int64)
     for distance in range(1, spec.forecast_window.end):
         runs += (runs == distance) & np.isin(origins + distance, origins)
-    return np.asarray(origins[runs == runs.max()])
+    is_longest = (runs == runs.max()) & (runs >= spec.forecast_window.start)
+    return np.asarray(origins[is_longest])
 
 
 def _ahead(
@@ -205,7 +255,8 @@ def _request(
     """The rows of a request, and which rows of the training data they are.
 
     Of each series the least history that a request has to have, and the rows to
-    forecast, which only have what is known in advance.
+    forecast, which only have what is known in advance. Where steps are rows there are
+    those between as well.
     """
     spec = panel.spec
     columns = (spec.datetime_column, spec.series_id_column, *spec.columns)
@@ -215,8 +266,9 @@ def _request(
     rows: list[int] = []
     records: list[Record] = []
     for each in ahead:
-        history = _history(panel, each.series, origin)
-        own = np.concatenate([history, each.rows])
+        own = np.concatenate([_history(panel, each.series, origin), each.rows])
+        if spec.is_row_based:
+            own = _between(panel, each.series, own)
         rows += own.tolist()
         for row, record in zip(
             own.tolist(), table.select(names).take(own).to_pylist(), strict=True
@@ -241,6 +293,14 @@ def _history(panel: Panel, series: int, origin: int) -> Ints:
     # The series has to begin there, or before.
     first = int(steps[steps <= first].max())
     return np.asarray(own[(steps >= first) & (steps <= origin)])
+
+
+def _between(panel: Panel, series: int, rows: Ints) -> Ints:
+    """All rows of a series from the first of some to the last, in their order."""
+    steps = panel.steps[rows]
+    is_own = (panel.series == series) & (panel.steps >= steps.min())
+    found = np.flatnonzero(is_own & (panel.steps <= steps.max()))
+    return np.asarray(found[np.argsort(panel.steps[found])])
 
 
 # ---- What is answered
@@ -297,15 +357,25 @@ def _recursive(
 ) -> Iterator[_Forecast]:
     """Forecasts step by step, as if those before had come true."""
     spec = panel.spec
+    # Nothing is known of the series after the forecast point, but of the target.
+    held = [
+        position
+        for position, feature in enumerate(spec.features)
+        if isinstance(feature, Static) and feature.column != spec.target
+    ]
     for each in ahead:
         own = np.flatnonzero(panel.series == each.series)
+        rows = _without_future(table.take(own), spec, panel.steps[own] > origin)
         known = _targets(panel, each.series)
         known = {step: value for step, value in known.items() if step <= origin}
+        first: Floats | None = None
         for row, distance in zip(
             each.rows.tolist(), each.distances.tolist(), strict=True
         ):
             step = origin + distance
-            matrix = _derived(table, panel, own, known, row)
+            matrix = _derived(rows, panel, own, known, row)
+            first = matrix if first is None else first
+            matrix[:, held] = first[:, held]
             derived = derived_cells(model, matrix)
             values, _ = answer(derived)
             sums = float(values[0, 0])
@@ -332,22 +402,32 @@ def _level(known: Mapping[int, float], spec: Spec, place: int, step: int) -> flo
     return math.log1p(value)
 
 
+def _without_future(
+    table: pa.Table, spec: Spec, is_future: NDArray[np.bool_]
+) -> pa.Table:
+    """The columns of a spec, of future rows only what is known in advance."""
+    kept = (spec.datetime_column, spec.series_id_column, *spec.known_in_advance)
+    columns = {name: table[name] for name in kept if name is not None}
+    for name in spec.columns:
+        if name not in columns:
+            columns[name] = pc.if_else(pa.array(is_future), None, table[name])
+    return pa.table(columns)
+
+
 def _derived(
-    table: pa.Table, panel: Panel, own: Ints, known: Mapping[int, float], row: int
+    rows: pa.Table, panel: Panel, own: Ints, known: Mapping[int, float], row: int
 ) -> Floats:
     """The features of one row, if the target were known up to it; (1, features).
 
-    own: the rows of its series.
+    rows: of its series. own: which ones of the panel they are.
     """
     spec = panel.spec
-    steps = panel.steps[own].tolist()
     # Of the row itself anything will do: nothing looks at it.
-    target = [known.get(step, math.nan) for step in steps]
+    target = [known.get(step, math.nan) for step in panel.steps[own].tolist()]
     target[own.tolist().index(row)] = 0.0
-    part = table.take(own)
-    place = part.column_names.index(spec.target)
-    part = part.set_column(place, spec.target, [pa.array(target, pa.float64())])
-    training = training_rows(panel_of_table(part, spec))
+    place = rows.column_names.index(spec.target)
+    rows = rows.set_column(place, spec.target, [pa.array(target, pa.float64())])
+    training = training_rows(panel_of_table(rows, spec))
     return np.asarray(training.matrix[own[training.pairs.rows] == row])
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app import bundling, reference
 from app.bundling import PackageReport, Rows
 from app.config import Config
+from app.model_cache import ServedModel
 from app.reference import Scored
 from app.timeseries.card import TimeSeriesOptions, card_of, open_model_files
 from app.timeseries.golden_sample import copy_given, write_sample
@@ -20,7 +21,8 @@ from app.training_data import TrainingDataRejected, read_table
 from app.validation import validate
 from backends import bundle, load
 from backends.base import Backend
-from backends.features import Columns, DataError, read_text
+from backends.explanations.materials import Materials
+from backends.features import Columns, DataError, Decoder, read_text
 from backends.model import Feature, Model
 from backends.timeseries import known_series
 from backends.timeseries.backend import TargetBackend
@@ -35,11 +37,6 @@ from backends.timeseries.training import (
 )
 
 Floats = NDArray[np.float64]
-
-_NO_SAMPLE = (
-    "The data has no forecast point that a golden sample could be made for: the way"
-    " from a request's rows to features is not held against training"
-)
 
 
 def package(options: TimeSeriesOptions, config: Config) -> PackageReport:
@@ -67,10 +64,13 @@ def package(options: TimeSeriesOptions, config: Config) -> PackageReport:
         warnings += filled.warnings
         if spec.series_id_column is not None:
             known_series.write(folder, derived.panel.labels)
-        if not write_sample(
-            *(folder, filled.model, derived.table, derived.panel, derived.training)
-        ):
-            warnings.append(_NO_SAMPLE)
+        served = ServedModel(
+            model, backend, Decoder.of(model), Materials(folder, model)
+        )
+        doubt = write_sample(
+            folder, served, derived.table, derived.panel, derived.training
+        )
+        warnings += [doubt] if doubt else []
         copy_given(folder, spec, options.spec.parent)
         model = bundle.write(folder, filled.model)
         validate(folder, config)
