@@ -267,7 +267,8 @@ def test_any_values_of_json_are_forecast_or_refused(
 def test_csv_and_json_are_forecast_alike(forecast, forecaster, name, edits, query):
     rows = edited(forecaster(name).request(), edits)
     text = json.dumps(rows)
-    if not rows or "\\ud" in text or "\\u0000" in text:
+    # What Python writes no CSV of, or leaves without quotes that it needs.
+    if not rows or any(each in text for each in ("\\ud", "\\u0000", "\\r")):
         return
     in_csv = forecast(name, as_csv(rows), query=query)
     in_json = forecast(name, text, "application/json", query=query)
