@@ -225,6 +225,17 @@ def test_time_series_are_forecast_as_on_their_page(served, tmp_path):
         assert rounded(found) == rounded(expected), text
 
 
+def test_state_of_an_older_release_gets_the_new_example(served):
+    environment, _, printed = served
+    run("foretell delete 5e7000000000000000000003 --yes", environment)
+    folder = f"{environment['FORETELL_HOME']}/examples"
+    run(f"rm {folder}/employment*.* && rm -r {folder}/employment-bundle", environment)
+    start = "from pathlib import Path; from examples.serve import _deploy"
+    run(f"python -c '{start}; _deploy(Path(\"{folder}\"))'", environment)
+    [forecasts] = [line for line in printed.splitlines() if "employment" in line]
+    assert len(json.loads(run(forecasts, environment))["data"]) == 12
+
+
 def test_mlforecast_becomes_a_spec_as_on_the_page(served, tmp_path):
     environment, _, _ = served
     page, _ = own_section("From mlforecast")
