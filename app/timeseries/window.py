@@ -284,7 +284,7 @@ def _refuse_unknown(panel: Panel, grid: Grid, pairs: Pairs) -> None:
     if panel.spec.strategy == "recursive" and names:
         # The steps on the way are predicted as well.
         rows = _rows_on_the_way(grid, pairs)
-    lacking = [name for name in names if np.isnan(panel.values(name, rows)).any()]
+    lacking = [name for name in names if not panel.is_sent(name, rows).all()]
     if lacking:
         raise KnownInAdvanceMissing(lacking)
 

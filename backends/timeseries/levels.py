@@ -71,23 +71,19 @@ def baseline_of(spec: Spec) -> Baseline | None:
 def undone_with(spec: Spec) -> list[int]:
     """Offsets of the targets that undo the differences of all steps ahead."""
     differences = [each for each in spec.transforms if isinstance(each, Difference)]
-    needed: set[int] = set()
-    wanted = [
+    wanted = {
         (level, step - each.period)
         for step in range(1, spec.forecast_window.end + 1)
         for level, each in enumerate(differences)
-    ]
-    while wanted:
-        level, offset = wanted.pop()
-        if offset > 0:
-            # It was predicted before.
-            continue
-        if level == 0:
-            needed.add(offset)
-        else:
-            period = differences[level - 1].period
-            wanted += [(level - 1, offset), (level - 1, offset - period)]
-    return sorted(needed)
+    }
+    # What is after the origin was predicted before.
+    for level in range(len(differences) - 1, 0, -1):
+        period = differences[level - 1].period
+        here = {offset for each, offset in wanted if each == level and offset <= 0}
+        wanted |= {
+            (level - 1, offset - back) for offset in here for back in (0, period)
+        }
+    return sorted({offset for level, offset in wanted if level == 0 and offset <= 0})
 
 
 def differenced_from(spec: Spec) -> int | None:

@@ -19,6 +19,7 @@ from backends.timeseries.spec import Spec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # A table of rows by series and step is made for its own sake up to so many cells.
 _SMALL_GRID = 2**20
@@ -52,6 +53,8 @@ class Panel:
         one series without an id.
     columns: float64 (n,) by name: numbers, or positions among the categories; NaN is
         missing. The target is one of them.
+    sent: bool (n,) by name: where a column known in advance holds anything, if that is
+        not where its value is no NaN.
     originals: the different timestamps as they were sent. original: int64 (n,):
         positions among them.
     """
@@ -63,6 +66,7 @@ class Panel:
     series: Ints
     labels: Sequence[Any]
     columns: Mapping[str, Floats]
+    sent: Mapping[str, Bools]
     originals: Sequence[Any]
     original: Ints
 
@@ -76,6 +80,7 @@ class Panel:
         labels: Sequence[Any],
         series: Ints,
         columns: Mapping[str, Floats],
+        sent: Mapping[str, Bools],
     ) -> Panel:
         """The panel of rows, one at least.
 
@@ -96,7 +101,16 @@ class Panel:
                 raise IrregularTimestamp(spec, row, originals[wrong])
             steps = clock.steps(instants)[original]
         panel = cls(
-            spec, clock, times, steps, series, labels, columns, originals, original
+            spec,
+            clock,
+            times,
+            steps,
+            series,
+            labels,
+            columns,
+            sent,
+            originals,
+            original,
         )
         twice = _first_repeated(panel)
         if twice is not None:
@@ -117,6 +131,12 @@ class Panel:
         found: Floats = self.columns[name][rows]
         found[rows < 0] = np.nan
         return found
+
+    def is_sent(self, name: str, rows: NDArray[np.integer[Any]]) -> Bools:
+        """Whether a column known in advance holds anything in rows; not in row -1."""
+        if name not in self.sent:
+            return ~np.isnan(self.values(name, rows))
+        return np.asarray((rows >= 0) & self.sent[name][rows])
 
     @property
     def first_steps(self) -> Ints:

@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.features import Columns, DataError, Decoder, read_text
+from backends.features import (
+    Columns,
+    DataError,
+    Decoder,
+    missing_among,
+    read_text,
+)
 from backends.timeseries.cells import (
+    MISSING_TARGETS,
     Cells,
     distinct,
     is_missing,
@@ -33,6 +40,7 @@ from backends.timeseries.spec import Spec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -52,21 +60,31 @@ class PanelReader:
     _series: dict[str, int] = field(default_factory=dict)
     _labels: list[Any] = field(default_factory=list)
     _parts: list[tuple[Ints, Ints, Floats, Floats]] = field(default_factory=list)
+    _sent: dict[str, list[Bools]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns = self.spec.columns
-        others = [columns[name] for name in columns if name != self.spec.target]
+        columns, used = self.spec.columns, self.spec.used_columns
+        others = [
+            columns[name] for name in columns if name in used - {self.spec.target}
+        ]
         self.decoder = Decoder(others)
+        # A level that training did not have is no missing one, and what no feature
+        # uses is not decoded.
+        self._sent = {
+            name: []
+            for name in self.spec.known_in_advance
+            if name not in used or columns[name].kind == "categorical"
+        }
         self._classes = Decoder((columns[self.spec.target],))
         self._dates = DateFormat(self.spec.datetime_format)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Columns read as they were sent: timestamps, series ids, classes."""
+        """Columns read as they were sent: timestamps, series ids, classes, levels."""
         spec = self.spec
-        series = spec.series_id_column
+        series = () if spec.series_id_column is None else (spec.series_id_column,)
         target = () if self.number else (spec.target,)
-        return (spec.datetime_column, *(() if series is None else (series,)), *target)
+        return (spec.datetime_column, *series, *target, *self._sent)
 
     @property
     def number(self) -> str | None:
@@ -99,6 +117,8 @@ class PanelReader:
             target = self._read_classes(cells[spec.target])
         else:
             target = self._read_target(cells[self.number])
+        for name, sent in self._sent.items():
+            sent.append(self._is_sent(name, cells[name]))
         self._parts.append((times, series, target, columns.matrix))
         self._rows += len(times)
 
@@ -126,7 +146,20 @@ class PanelReader:
             self._labels or [None],
             series,
             columns,
+            {name: np.concatenate(parts) for name, parts in self._sent.items()},
         )
+
+    def _is_sent(self, name: str, cells: Cells) -> Bools:
+        """Which cells hold anything, be it a level that nobody knows."""
+        levels = self.spec.columns[name].categories or ()
+        missing = missing_among(levels) if levels else is_missing
+        known = set(map(read_text, levels))
+        values, codes = distinct(cells)
+        sent = [
+            read_text(value) in known or not (is_missing(value) or missing(value))
+            for value in values
+        ]
+        return np.array(sent, np.bool_)[codes]
 
     def _read_times(self, cells: Cells) -> Ints:
         """Positions among the timestamps that were met so far."""
@@ -194,7 +227,9 @@ class PanelReader:
             # An array or object is no cell, and none that the decoder would number.
             cell = None if read_text(value) is None else value
             read = self._classes.from_records([{spec.target: cell}])
-            if cell is not value or read.unknown_categories:
+            # One of these words may be a class.
+            is_none = isinstance(cell, str) and cell.strip() in MISSING_TARGETS
+            if cell is not value or (read.unknown_categories and not is_none):
                 row = self._rows + int((codes == place).argmax())
                 raise NotAClass(spec.target, value, row, spec.classes)
             found[place] = read.matrix[0, 0]

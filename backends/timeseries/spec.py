@@ -310,6 +310,14 @@ class Spec:
         return tuple(dict.fromkeys([self.target, *looked_at]))
 
     @property
+    def used_columns(self) -> frozenset[str]:
+        """The target, and the columns that features look at."""
+        looked_at = [
+            each.column for each in self.features if isinstance(each, Historic | Known)
+        ]
+        return frozenset([self.target, *looked_at])
+
+    @property
     def is_logarithmic(self) -> bool:
         """Whether predictions are the inverse of log1p."""
         return any(type(each) is Log1p for each in self.transforms)

@@ -563,6 +563,36 @@ def test_bulk_refuses_what_is_not_known_in_advance() -> None:
     assert planned(records, spec, **EVERYTHING)
 
 
+@pytest.mark.parametrize(
+    ("categories", "told", "missing"),
+    [
+        (["wet", "dry"], ["wet", "snow", 5], ["", None, "null", float("nan")]),
+        ([1, 2], ["1", 1.0, 7, "8.0"], ["", None, "NaN", " "]),
+        # What no feature uses may be anything.
+        (None, ["wet", 5, "null", [1]], ["", None]),
+    ],
+)
+def test_level_that_nobody_knows_is_known_in_advance(
+    categories: list[Any] | None, told: list[Any], missing: list[Any]
+) -> None:
+    features = [{"name": "lag", "op": "lag"}]
+    if categories is not None:
+        known = {"name": "w", "op": "known", "column": "w", "categories": categories}
+        features.append(known)
+    spec = spec_of(knownInAdvance=["w"], features=features)
+    for value in told:
+        records = [{**each, "w": told[0]} for each in rows()]
+        records[KNOWN] |= {"w": value}
+        assert planned(records, spec)
+    for value in missing:
+        records = [{**each, "w": told[0]} for each in rows()]
+        records[KNOWN] |= {"w": value}
+        assert "window: w." in refused(KnownInAdvanceMissing, records, spec)
+        records[KNOWN], records[2] = {**records[KNOWN], "w": told[0]}, records[KNOWN]
+        records[2] |= {key: each for key, each in rows()[2].items()}
+        assert planned(records, spec)
+
+
 def test_row_based_bulk_has_points_of_its_rows() -> None:
     records = at_days("a", [1, 2, 5, 9, 10], [15, 16])
     found = told(planned(records, by_rows(), **EVERYTHING))
