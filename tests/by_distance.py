@@ -98,7 +98,6 @@ def make_by_distance(
         output=graph.output if graph else None,
         input_names=graph.input_names if graph else (),
         files=files,
-        time_series={"version": 1},
     )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     columns = Decoder.of(model).from_table(table)
