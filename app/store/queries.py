@@ -265,7 +265,7 @@ def _row(
 def _values(table: Table, record: Record) -> dict[str, Any]:
     values = {column.name: getattr(record, column.name) for column in table.columns}
     if isinstance(record, Deployment):
-        values["settings"] = record.settings.to_json()
+        values["settings"] = record.settings.to_stored()
     return values
 
 

@@ -188,9 +188,22 @@ class DeploymentSettings:
             "humility": _rules_to_json(self.humility)
         }
 
+    def to_stored(self) -> dict[str, Any]:
+        """As plain data, without those that have their default.
+
+        Older releases refuse settings that they do not know, and so read what has
+        none of these set.
+        """
+        usual = DeploymentSettings().to_json()
+        return {
+            name: value
+            for name, value in self.to_json().items()
+            if value != usual[name]
+        }
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DeploymentSettings:
-        """Read what `to_json` wrote; a setting that is not there has its default.
+        """Read plain data; a setting that is not there has its default.
 
         Raises InvalidSetting naming the one that is unknown or wrong.
         """

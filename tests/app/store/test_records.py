@@ -294,6 +294,23 @@ def test_settings_of_forecasts_that_were_not_stored_have_defaults():
     assert settings.prediction_interval_size == 80
 
 
+def test_settings_with_their_defaults_are_not_stored():
+    assert DeploymentSettings().to_stored() == {}
+    settings = DeploymentSettings(labels="names", prediction_intervals=True)
+    assert settings.to_stored() == {"labels": "names", "prediction_intervals": True}
+    back = settings.changed({"prediction_intervals": False, "labels": "numeric"})
+    assert back.to_stored() == {}
+
+
+def test_rules_are_stored():
+    settings = DeploymentSettings.from_json({"humility": [RULE_CARD]})
+    assert settings.to_stored() == {"humility": [RULE_CARD]}
+
+
+def test_shown_settings_are_all_there():
+    assert tuple(DeploymentSettings().to_json()) == SETTING_NAMES
+
+
 def test_changed_settings_keep_the_others():
     settings = DeploymentSettings(labels="names").changed({"association_id": "id"})
     assert settings == DeploymentSettings(labels="names", association_id="id")
@@ -320,6 +337,7 @@ def test_settings_survive_json_or_are_refused(values):
     except InvalidSetting:
         return
     assert DeploymentSettings.from_json(settings.to_json()) == settings
+    assert DeploymentSettings.from_json(settings.to_stored()) == settings
 
 
 @pytest.mark.parametrize("threshold", [None, 0, 0.5, 1])

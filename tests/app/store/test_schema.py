@@ -18,14 +18,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
 from app.store.records import DeploymentSettings, HumilityCount
 from app.store.store import Store
-from app.store.tables import SCHEMA, metadata
+from app.store.tables import SCHEMA, deployments, metadata
 
 ROOT = Path(__file__).parents[3]
 MIGRATE = """
@@ -310,3 +310,14 @@ def test_installed_package_migrates(tmp_path, home):
     store = Store(url, home)
     assert store.schema_is_current()
     store.dispose()
+
+
+def test_older_releases_read_what_has_no_new_settings(empty_store, empty_url):
+    empty_store.migrate()
+    empty_store.add_user("ann")
+    created = empty_store.create_deployment("new", "ann", None)
+    empty_store.update_deployment(created.id, settings={"labels": "names"})
+    database = Database(empty_url)
+    with database.write() as connection:
+        stored = connection.execute(select(deployments.c.settings)).scalar_one()
+    assert stored == {"labels": "names"}
