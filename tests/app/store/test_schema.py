@@ -321,3 +321,4 @@ def test_older_releases_read_what_has_no_new_settings(empty_store, empty_url):
     with database.write() as connection:
         stored = connection.execute(select(deployments.c.settings)).scalar_one()
     assert stored == {"labels": "names"}
+    database.dispose()
