@@ -17,8 +17,8 @@ from backends.timeseries.spec import Spec
 from backends.timeseries.steps_json import (
     check_history,
     default_source,
+    read_basis,
     read_calendar,
-    read_clock,
     read_transforms,
     read_windows,
 )
@@ -58,8 +58,8 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
     if version.data is True or version.data != _VERSION:
         version.expect(str(_VERSION))
     roles = read_roles(members)
-    clock = read_clock(members)
-    derivation, forecast = read_windows(members, roles.strategy, clock)
+    basis = read_basis(members)
+    derivation, forecast = read_windows(members, roles.strategy, basis)
     transforms = read_transforms(members, roles.target_type, roles.strategy, derivation)
     calendar = read_calendar(members)
     features = read_features(
@@ -84,9 +84,9 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
         columns=columns,
         features=features,
         series_id_column=roles.series_id_column,
-        time_unit=clock.unit,
-        time_step=clock.step,
-        is_row_based=clock.is_row_based,
+        time_unit=basis.unit,
+        time_step=basis.step,
+        is_row_based=basis.is_row_based,
         known_in_advance=roles.known_in_advance,
         strategy=roles.strategy,
         transforms=transforms,

@@ -44,15 +44,15 @@ _PER_YEAR: Mapping[Unit, float] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """How far apart steps are."""
+class Basis:
+    """How far apart steps are, and whether windows count rows instead."""
 
     unit: Unit
     step: int
     is_row_based: bool
 
 
-def read_clock(members: _Members) -> Clock:
+def read_basis(members: _Members) -> Basis:
     """Read the unit of time, and whether windows count it or rows."""
     unit: Unit = "DAY"
     if "timeUnit" in members:
@@ -61,14 +61,14 @@ def read_clock(members: _Members) -> Clock:
     if "timeStep" in members:
         most = int(_MOST_YEARS * _PER_YEAR[unit])
         step = members["timeStep"].whole(1, most)
-    basis: str = unit
+    counted: str = unit
     if "windowsBasisUnit" in members:
-        basis = members["windowsBasisUnit"].choice((unit, "ROW"))
-    return Clock(unit, step, basis == "ROW")
+        counted = members["windowsBasisUnit"].choice((unit, "ROW"))
+    return Basis(unit, step, counted == "ROW")
 
 
 def read_windows(
-    members: _Members, strategy: Strategy, clock: Clock
+    members: _Members, strategy: Strategy, basis: Basis
 ) -> tuple[Window, Window]:
     """Read the feature derivation window and the forecast window."""
     value = members["featureDerivationWindow"]
@@ -81,8 +81,8 @@ def read_windows(
     forecast = _window(value, -_MOST_DISTANCES, _MOST_DISTANCES)
     if not 1 <= forecast.start <= forecast.end:
         value.refuse("needs 1 <= start <= end")
-    if not clock.is_row_based:
-        _check_years(value, forecast.end, clock)
+    if not basis.is_row_based:
+        _check_years(value, forecast.end, basis)
     return derivation, forecast
 
 
@@ -91,8 +91,8 @@ def _window(value: Value, low: int, high: int) -> Window:
     return Window(ends["start"].whole(low, high), ends["end"].whole(low, high))
 
 
-def _check_years(value: Value, steps: int, clock: Clock) -> None:
-    if steps * clock.step > _MOST_YEARS * _PER_YEAR[clock.unit]:
+def _check_years(value: Value, steps: int, basis: Basis) -> None:
+    if steps * basis.step > _MOST_YEARS * _PER_YEAR[basis.unit]:
         value.refuse(f"{steps:,} steps are more than the years from 1900 to 2262")
 
 
@@ -105,8 +105,8 @@ def check_history(members: _Members, spec: Spec) -> None:
             f"at most {MOST_STEPS:,} are allowed"
         )
     if not spec.is_row_based:
-        clock = Clock(spec.time_unit, spec.time_step, is_row_based=False)
-        _check_years(value, spec.history, clock)
+        basis = Basis(spec.time_unit, spec.time_step, is_row_based=False)
+        _check_years(value, spec.history, basis)
 
 
 # ---- What the model predicts instead of the target
