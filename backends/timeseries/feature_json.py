@@ -86,7 +86,7 @@ def _read_feature(value: Value, setting: Setting) -> Derived:
     read, required, optional = _OPS[op.choice(_OPS)]
     members = value.members(("name", "op", *required), optional)
     feature = read(_name(members["name"]), members, setting)
-    _check_column(feature, value, members, setting)
+    _check_column(feature, members, setting)
     _check_extent(feature, value, setting)
     return feature
 
@@ -251,9 +251,7 @@ _OPS: Mapping[str, tuple[_Reader, tuple[str, ...], tuple[str, ...]]] = {
 # ---- What a feature may read
 
 
-def _check_column(
-    feature: Derived, value: Value, members: _Members, setting: Setting
-) -> None:
+def _check_column(feature: Derived, members: _Members, setting: Setting) -> None:
     if not isinstance(feature, Historic) or "column" not in members:
         return
     column = members["column"]
