@@ -76,7 +76,7 @@ def check_files(members: _Members, features: int) -> None:
     for key, files in _OTHER_FILES.items():
         if key in members:
             for file in members[key].members((), files).values():
-                file.text()
+                file.file_name()
 
 
 _OTHER_FILES = {"explanations": ("reference",), "goldenSample": ("request", "expected")}

@@ -417,6 +417,16 @@ MISTAKES: list[tuple[str, Any, str]] = [
         "predictionIntervals.80.1[1]: a finite number",
     ),
     ("explanations.reference", 1, "explanations.reference: a text is expected, not 1"),
+    (
+        "explanations.reference",
+        "/etc/passwd",
+        "explanations.reference: the name of a file, without its folder, is expected",
+    ),
+    (
+        "goldenSample.expected",
+        "../sample.json",
+        "goldenSample.expected: the name of a file, without its folder, is expected",
+    ),
     ("model.numFeatures", 10, "model.numFeatures: the spec has 11 features"),
     (
         "goldenSample.sample",
