@@ -8,6 +8,9 @@ from typing import TypeAlias
 from backends.timeseries.spec import Strategy, TargetType, Window
 from backends.timeseries.strict_json import Value
 
+# Above what a bundle holds.
+_MOST_FILES = 1_000
+
 _Members: TypeAlias = Mapping[str, Value]
 
 
@@ -61,6 +64,11 @@ def read_models(
         return {}
     if strategy == "recursive":
         value.refuse("the recursive strategy has one model for all distances")
+    if (count := window.end - window.start + 1) > _MOST_FILES:
+        value.refuse(
+            f"at most {_MOST_FILES:,} files are allowed, and the forecast window has"
+            f" {count:,} distances"
+        )
     files = value.members(_distances(window))
     return {int(distance): file.file_name() for distance, file in files.items()}
 

@@ -24,6 +24,8 @@ from backends.timeseries.strict_json import Value, shown
 
 MOST_STEPS = 100_000
 _MOST_DISTANCES = 10_000
+# What features of one forecast point look at takes 8 bytes a cell, some times over.
+_MOST_CELLS = 2**24
 _MOST_TRANSFORMS = 10
 # Timestamps lie between 1900 and 2262.
 _MOST_YEARS = 362
@@ -97,12 +99,18 @@ def _check_years(value: Value, steps: int, basis: Basis) -> None:
 
 
 def check_history(members: _Members, spec: Spec) -> None:
-    """Differencing widens the window: what it then is has its limits as well."""
+    """Refuse a window that looks at too much, once differencing has widened it."""
     value = members["featureDerivationWindow"]
     if spec.history > MOST_STEPS:
         value.refuse(
             f"with its differences the model needs {spec.history:,} steps of history, "
             f"at most {MOST_STEPS:,} are allowed"
+        )
+    columns = len(spec.historic_columns)
+    if spec.history * columns > _MOST_CELLS:
+        value.refuse(
+            f"features look back {spec.history:,} steps at {columns:,} columns, which"
+            f" are more than {_MOST_CELLS:,} cells"
         )
     if not spec.is_row_based:
         basis = Basis(spec.time_unit, spec.time_step, is_row_based=False)

@@ -727,10 +727,35 @@ def test_object_that_holds_itself_is_refused() -> None:
 
 
 def test_many_distances_are_named_in_a_short_message() -> None:
-    spec = changed(DIRECT, "forecastWindow.end", 10_000)
+    spec = changed(DIRECT, "predictionIntervals", GONE)
+    spec = changed(spec, "forecastWindow.end", 1000)
     message = refusal(changed(spec, "models", {"0": "h0.txt"}))
     assert message.startswith("models.0: unknown key; the known ones are 1, 2, 3,")
-    assert message.endswith(", 39, ..., 10000")
+    assert message.endswith(", 39, ..., 1000")
+
+
+def test_models_have_not_too_many_files() -> None:
+    spec = changed(DIRECT, "predictionIntervals", GONE)
+    spec = changed(spec, "forecastWindow.end", 1001)
+    files = {str(each): f"h{each}.txt" for each in range(1, 1002)}
+    assert refusal(changed(spec, "models", files)) == (
+        "models: at most 1,000 files are allowed, and the forecast window has 1,001"
+        " distances"
+    )
+
+
+def test_window_of_many_columns_has_not_too_many_cells() -> None:
+    features = [
+        {"name": f"f{each}", "op": "lag", "column": f"x{each}", "offset": -12}
+        for each in range(167)
+    ]
+    spec = {**CLASSES, "timeUnit": "DAY", "features": features}
+    window = "featureDerivationWindow.start"
+    load_spec(changed(spec, window, -(2**24 // 168)))
+    assert refusal(changed(spec, window, -(2**24 // 168) - 1)) == (
+        "featureDerivationWindow: features look back 99,865 steps at 168 columns, which"
+        " are more than 16,777,216 cells"
+    )
 
 
 json_values = st.recursive(
