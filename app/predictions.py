@@ -288,15 +288,23 @@ def _is_bulk(
     growth = 20 if environ.get("HTTP_CONTENT_ENCODING") else 1
     if explained is not None:
         growth *= _EXPLAINING
-    if arguments.predictions_start_date is not None:
-        # Every row is predicted at every distance.
-        growth *= _distances(served)
+    growth *= _forecasting(served, arguments)
     return length * growth > services.config.bulk_body
 
 
-def _distances(served: ServedModel) -> int:
-    window = (served.model.time_series or {})["forecastWindow"]
-    return int(window["end"]) - int(window["start"]) + 1
+def _forecasting(served: ServedModel, arguments: PredictionArguments) -> int:
+    """How many times the work of a prediction a row may be."""
+    spec = served.model.time_series
+    if spec is None:
+        return 1
+    growth, furthest = 1, int(spec["forecastWindow"]["end"])
+    if spec.get("strategy") == "recursive":
+        # Step by step.
+        growth *= furthest
+    if arguments.predictions_start_date is not None:
+        # Every row at every distance.
+        growth *= furthest - int(spec["forecastWindow"]["start"]) + 1
+    return growth
 
 
 def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:

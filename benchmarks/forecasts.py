@@ -25,8 +25,6 @@ from backends.bundle import read as read_bundle
 from backends.features import Columns
 from backends.timeseries import load_spec, training_frame
 from backends.timeseries.forecasting import Derivation, derive_direct
-from backends.timeseries.panel_reader import PanelReader
-from backends.timeseries.spec import Spec
 from benchmarks import in_process
 from benchmarks.commands import foretell
 from benchmarks.workspace import Workspace, WrongAnswer, check_engine
@@ -207,15 +205,16 @@ class Forecasts:
 
     def parse(self) -> object:
         """Read the body's columns: numbers, levels, timestamps and ids as texts."""
-        spec: Spec = self.forecasting.backend.spec
-        rows = RowsWanted(spec, DeploymentSettings(), (), Config())
-        return list(read_csv(self.body, rows.wanted(PanelReader(spec))))
+        return list(read_csv(self.body, self._rows.wanted()))
 
     def read(self) -> object:
         """The same, with timestamps as steps and ids as series."""
-        spec: Spec = self.forecasting.backend.spec
-        rows = RowsWanted(spec, DeploymentSettings(), (), Config())
-        return rows.read(self.body, "text/csv")
+        return self._rows.read(self.body, "text/csv")
+
+    @property
+    def _rows(self) -> RowsWanted:
+        decoder = self.forecasting.backend.decoder
+        return RowsWanted(decoder, DeploymentSettings(), (), Config())
 
     def predict(self) -> object:
         """Score the derived rows."""

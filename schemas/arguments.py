@@ -35,7 +35,7 @@ class InvalidArgument(ValueError):
 
 
 class InvalidInstant(InvalidArgument):
-    """A query argument is no date and time."""
+    """A query argument is no date and time, or two of them are in the wrong order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,4 +245,4 @@ def _check_together(
             " predictionsEndDate."
         )
     if start >= end:
-        raise InvalidArgument("predictionsStartDate must be before predictionsEndDate.")
+        raise InvalidInstant("predictionsStartDate must be before predictionsEndDate.")

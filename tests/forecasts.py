@@ -306,8 +306,8 @@ SALES: dict[str, Any] = {
     "predictionIntervals": {
         "space": "model",
         "80": {str(each): [-0.1 - each / 100, 0.12] for each in range(1, 8)},
-        # None at the distance 3, and beyond.
-        "95": {"1": [-0.3, 0.3], "2": [-0.4, 0.3]},
+        # Beyond all numbers from the distance 3 on.
+        "95": {str(each): [-0.3, 0.3 if each < 3 else 800.0] for each in range(1, 8)},
     },
 }
 

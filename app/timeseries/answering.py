@@ -28,6 +28,7 @@ from backends.model import Model
 from backends.timeseries.backend import TargetBackend
 from backends.timeseries.forecasting import Forecast, parts_of
 from backends.timeseries.levels import inverse
+from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Panel
 from backends.timeseries.refusals import NoValidOutputRows
 
@@ -46,11 +47,13 @@ class Part:
     """Some forecasts of a plan.
 
     pairs: which ones.
+    new: bool (series,): series that training did not have; None: nobody asks.
     """
 
     rows: Rows
     plan: Plan
     pairs: slice
+    new: NDArray[np.bool_] | None
 
     @property
     def first_row(self) -> int:
@@ -134,16 +137,24 @@ class Forecasting(Answers[Part]):
         return replace(self.explained.told, in_model_space=in_model_space)
 
     def _rows_wanted(self, limits: Config) -> RowsWanted:
-        spec = self.backend.spec
-        return RowsWanted(spec, self.settings, self.passthrough, limits)
+        decoder = self.backend.decoder
+        return RowsWanted(decoder, self.settings, self.passthrough, limits)
 
     def _parts(self, rows: Rows, limits: Config) -> Iterator[Part]:
         most = Limits(limits.max_forecasts, limits.max_steps)
         allow_partial = self.settings.allow_partial_history
         wanted = plan(rows.panel, self.asked, most, allow_partial=allow_partial)
-        count, at_once = len(wanted.pairs), min(_MOST_ROWS, self.most_rows())
-        for pairs in parts_of(count, self.backend.spec, at_once):
-            yield Part(rows, wanted, pairs)
+        at_once = min(_MOST_ROWS, self.most_rows())
+        new = self._new_series(rows.panel)
+        for pairs in parts_of(wanted.pairs, self.backend.spec, at_once):
+            yield Part(rows, wanted, pairs, new)
+
+    def _new_series(self, panel: Panel) -> NDArray[np.bool_] | None:
+        """Which series training did not have; None if nobody asks, or knows."""
+        known = self.served.series
+        if known is None or not self.settings.active_rules:
+            return None
+        return np.array([read_text(label) not in known for label in panel.labels])
 
 
 def _written(
@@ -157,9 +168,7 @@ def _written(
     backend, wanted = forecasting.backend, part.plan
     pairs, panel = wanted.pairs.take(part.pairs), wanted.panel
     forecast = backend.forecast(panel, wanted.grid, pairs)
-    finite = np.isfinite(forecast.values).all(axis=1)
-    if not finite.all():
-        raise PredictionNotFinite(int(pairs.rows[finite.argmin()]))
+    _refuse_not_finite(forecast.values, pairs)
     derivation = forecast.derivation
     columns = Columns(derivation.matrix, offset=derivation.offset)
     predictions = judged(
@@ -167,9 +176,13 @@ def _written(
         columns,
         forecast.values,
         rules,
-        new_series=_new_series(panel, forecasting.served.series, pairs.series),
+        new_series=None if part.new is None else part.new[pairs.series],
     )
     passthrough = part.rows.passed(pairs.rows)
+    intervals = None
+    if interval is not None:
+        intervals = _intervals(backend, forecast, pairs.distances, interval)
+        _refuse_not_finite(intervals, pairs)
     chunk = ForecastChunk(
         columns=columns,
         row_ids=pairs.rows,
@@ -180,11 +193,15 @@ def _written(
         originals=[panel.originals[each] for each in panel.original[pairs.rows]],
         passthrough=passthrough,
         cells={} if rules.explaining is None else _levels(backend.model, columns),
-        intervals=None
-        if interval is None
-        else _intervals(backend, forecast, pairs.distances, interval),
+        intervals=intervals,
     )
     return writer.rows(predictions, chunk)
+
+
+def _refuse_not_finite(values: Floats, pairs: Pairs) -> None:
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise PredictionNotFinite(int(pairs.rows[finite.argmin()]))
 
 
 def _series(panel: Panel, series: NDArray[np.int64]) -> list[Any] | None:
@@ -192,16 +209,6 @@ def _series(panel: Panel, series: NDArray[np.int64]) -> list[Any] | None:
     if panel.spec.series_id_column is None:
         return None
     return [panel.labels[each] for each in series.tolist()]
-
-
-def _new_series(
-    panel: Panel, known: frozenset[str] | None, series: NDArray[np.int64]
-) -> NDArray[np.bool_] | None:
-    """Which rows are of a series that training did not have; None: nobody knows."""
-    if known is None or panel.spec.series_id_column is None:
-        return None
-    is_new = [read_text(label) not in known for label in panel.labels]
-    return np.array(is_new)[series]
 
 
 def _levels(model: Model, columns: Columns) -> dict[str, list[str | None]]:

@@ -19,6 +19,7 @@ from app.timeseries.window import Asked, Limits, Plan, plan
 from backends import load
 from backends.model import Model
 from backends.timeseries.backend import TargetBackend
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.spec_json import load_spec
 
 
@@ -54,7 +55,7 @@ def check(spec_file: Path, model: Path, sample: Path, config: Config) -> Check:
         for file_name, file in given.files.items():
             file.write(folder, file_name)
         backend = TargetBackend(load(folder, card), given.spec)
-        wanted = RowsWanted(given.spec, DeploymentSettings(), (), config)
+        wanted = RowsWanted(PanelDecoder(given.spec), DeploymentSettings(), (), config)
         panel = wanted.read_file(sample.read_bytes()).panel
         limits = Limits(config.max_forecasts, config.max_steps)
         found = plan(panel, Asked(), limits, allow_partial=False)

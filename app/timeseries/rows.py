@@ -16,9 +16,9 @@ from app.store.records import DeploymentSettings
 from backends.timeseries.cells import MISSING_TARGETS
 from backends.timeseries.pairs import Ints
 from backends.timeseries.panel import Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import NoValidOutputRows
-from backends.timeseries.spec import Spec
 
 Passthrough = Mapping[str, Sequence[Any] | pa.Array]
 
@@ -42,7 +42,7 @@ class Rows:
 class RowsWanted:
     """How the rows of a request are read; see `decode.Wanted`."""
 
-    spec: Spec
+    decoder: PanelDecoder
     settings: DeploymentSettings
     passthrough: tuple[str, ...] | Literal["all"]
     limits: Config
@@ -53,28 +53,29 @@ class RowsWanted:
         Raises what `decode.read_rows` raises, but ForecastRefused for columns that are
         missing and bodies without rows; and what PanelReader raises.
         """
-        reader = PanelReader(self.spec)
-        return self._read(reader, read_wanted(body, content_type, self.wanted(reader)))
+        reader = PanelReader(self.decoder)
+        return self._read(reader, read_wanted(body, content_type, self.wanted()))
 
     def read_file(self, data: bytes) -> Rows:
         """Read a CSV file; see `decode.read_csv`."""
-        reader = PanelReader(self.spec)
-        return self._read(reader, read_csv(data, self.wanted(reader)))
+        reader = PanelReader(self.decoder)
+        return self._read(reader, read_csv(data, self.wanted()))
 
-    def wanted(self, reader: PanelReader) -> Wanted:
+    def wanted(self) -> Wanted:
         """What is wanted of each row, for a reader to take up."""
+        decoder = self.decoder
         settings = self.settings
         return Wanted(
-            reader.decoder,
+            decoder.columns,
             self.passthrough,
             settings.association_id,
             self.limits,
             refuse_unknown=settings.unknown_categories == "error",
             refuse_invalid=settings.invalid_numbers == "error",
-            shown=reader.texts,
-            numbers=() if reader.number is None else (reader.number,),
+            shown=decoder.texts,
+            numbers=() if decoder.number is None else (decoder.number,),
             missing=MISSING_TARGETS,
-            check=reader.check_columns,
+            check=decoder.check_columns,
         )
 
     def _read(self, reader: PanelReader, chunks: Iterator[Chunk]) -> Rows:

@@ -31,9 +31,7 @@ def read_intervals(
     for key, each in table.items():
         if key not in sizes:
             each.refuse("sizes are whole numbers from 1 to 100")
-        distances = each.members((), _distances(window))
-        if not distances:
-            each.refuse("at least one distance is expected")
+        distances = each.members(tuple(_distances(window)))
         intervals[sizes[key]] = {
             int(distance): _bounds(bounds) for distance, bounds in distances.items()
         }

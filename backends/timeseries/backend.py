@@ -17,6 +17,7 @@ from backends.timeseries.forecasting import Forecast
 from backends.timeseries.levels import inverse
 from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Grid, Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.spec import Spec
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class TargetBackend(Backend):
     """The backend of a model file, and the transforms of a spec around it.
 
     inner: predicts what the model was trained on: the target with its transforms.
+    decoder: of the rows that forecasts are made from.
     """
 
     def __init__(self, inner: Backend, spec: Spec) -> None:
         self.inner = inner
         self.spec = spec
+        self.decoder = PanelDecoder(spec)
         self.model = inner.model
         self.nbytes = inner.nbytes
         self.engine = inner.engine

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from backends.features import MISSING_NUMBERS, read_number
+from backends.features import read_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +32,8 @@ def is_missing(value: Any) -> bool:
 def distinct(cells: Cells) -> tuple[list[Any], Ints]:
     """The different values in the order of their first rows, and each row's."""
     if isinstance(cells, pa.Array):
+        if pa.types.is_dictionary(cells.type) and cells.null_count:
+            cells = cells.dictionary_decode()
         if not pa.types.is_dictionary(cells.type):
             # What is missing has a place too: None.
             cells = cells.dictionary_encode(null_encoding="encode")
@@ -61,6 +63,9 @@ def numbers_of(cells: Cells) -> Floats | None:
     if isinstance(cells, pa.Array):
         if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
             floats = cells.cast(pa.float64(), safe=False)
+            if pc.any(pc.is_nan(floats)).as_py():
+                # A text that Arrow reads so, other than those that mean missing.
+                return None
             return np.array(floats.to_numpy(zero_copy_only=False), np.float64)
         if not pa.types.is_string(cells.type):
             return None
@@ -69,6 +74,8 @@ def numbers_of(cells: Cells) -> Floats | None:
         try:
             numbers = pc.if_else(missing, None, trimmed).cast(pa.float64())
         except pa.ArrowInvalid:
+            return None
+        if pc.any(pc.is_nan(numbers)).as_py():
             return None
         return np.array(numbers.to_numpy(zero_copy_only=False), np.float64)
     if {int, float, type(None)}.issuperset(map(type, cells)):
@@ -80,8 +87,13 @@ def numbers_of(cells: Cells) -> Floats | None:
 
 
 def target_number(value: Any) -> float | None:
-    if isinstance(value, str):
-        text = value.strip(_SPACE)
-        if text in MISSING_NUMBERS:
-            return np.nan if text in MISSING_TARGETS else None
-    return read_number(value)
+    """The number in a target's cell, NaN if it is missing, None if it has none."""
+    if isinstance(value, bool):
+        return None
+    if not isinstance(value, str):
+        return read_number(value)
+    if value.strip(_SPACE) in MISSING_TARGETS:
+        return np.nan
+    number = read_number(value)
+    # Other words for what is missing may as well be mistakes.
+    return None if number is None or np.isnan(number) else number

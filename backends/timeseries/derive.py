@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.features import Decoder
-from backends.model import Feature
 from backends.timeseries.clock import Times
 from backends.timeseries.levels import levels, seasonal_offsets
 from backends.timeseries.pairs import Origins
@@ -159,20 +157,11 @@ def _look_ahead(
     if isinstance(feature, Known):
         return panel.values(feature.column, ahead.rows)
     if isinstance(feature, SeriesCode):
-        return _codes(feature, panel.labels, ahead.series)
+        return panel.codes[feature.name][ahead.series]
     if isinstance(feature, Date):
         return date_part(ahead.times, feature.part)
     assert isinstance(feature, IsEvent | DaysToEvent | DaysSinceEvent)
     return _days(feature, ahead.times.astype("datetime64[D]"), calendar)
-
-
-def _codes(feature: SeriesCode, labels: Sequence[object], series: Ints) -> Floats:
-    """Positions of series among the categories, by the rules that cells have."""
-    category = Feature("series", "categorical", categories=feature.categories)
-    found, of_row = np.unique(series, return_inverse=True)
-    records = [{"series": labels[each]} for each in found.tolist()]
-    codes: Floats = Decoder((category,)).from_records(records).matrix[:, 0]
-    return codes[of_row]
 
 
 def _days(

@@ -26,6 +26,8 @@ Model = Callable[[Floats], Floats]
 
 # Numbers that are held at once while features are derived: 16 MB.
 _CELLS = 2**21
+# Pairs of the recursive strategy that may be forecast at once.
+_SHARING = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,40 @@ def grid_of(panel: Panel, pairs: Pairs, most: int | None = None) -> Grid:
     return panel.grid(low, high, most)
 
 
-def parts_of(count: int, spec: Spec, most: int = sys.maxsize) -> Iterator[slice]:
-    """Cut so many pairs into parts that are derived in bounded memory.
+def parts_of(pairs: Pairs, spec: Spec, most: int = sys.maxsize) -> Iterator[slice]:
+    """Cut pairs into parts that are forecast in bounded memory.
 
-    most: pairs in a part.
+    most: pairs in a part; of the recursive strategy more, where they share origins:
+        what is predicted on the way is predicted again for every part.
     """
-    ahead = spec.forecast_window.end if spec.strategy == "recursive" else 0
-    window = (spec.history + ahead) * len(spec.historic_columns)
+    if spec.strategy == "recursive":
+        yield from _recursive_parts(pairs, spec, max(most, _SHARING))
+        return
+    window = spec.history * len(spec.historic_columns)
     step = max(1, min(most, _CELLS // max(window, len(spec.features), 1)))
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
+    for start in range(0, len(pairs), step):
+        yield slice(start, min(start + step, len(pairs)))
+
+
+def _recursive_parts(pairs: Pairs, spec: Spec, most: int) -> Iterator[slice]:
+    """Parts that begin where an origin does."""
+    window = (spec.history + spec.forecast_window.end) * len(spec.historic_columns)
+    origins = max(1, _CELLS // window)
+    most = max(1, min(most, _CELLS // len(spec.features)))
+    of_pair = Origins.of(pairs).of_pair
+    begins = np.zeros(len(pairs), np.int64)
+    begins[np.unique(of_pair, return_index=True)[1]] = 1
+    begun = np.cumsum(begins)
+    start = 0
+    while start < len(pairs):
+        # Of those begun before, some may go on.
+        end = int(np.searchsorted(begun, begun[start] + origins))
+        end = min(end, start + most, len(pairs))
+        if end < len(pairs):
+            whole = np.flatnonzero(begins[start + 1 : end + 1])
+            end = start + 1 + int(whole[-1]) if len(whole) else end
+        yield slice(start, end)
+        start = end
 
 
 # What is beyond all numbers is a missing feature, or refused when all is done.
@@ -135,8 +161,7 @@ class _Recursion:
     @classmethod
     def of(cls, panel: Panel, grid: Grid, pairs: Pairs) -> _Recursion:
         origins = Origins.of(pairs)
-        last = np.zeros(len(origins), np.int64)
-        np.maximum.at(last, origins.of_pair, pairs.distances)
+        last = origins.furthest(pairs)
         # What came after the origins is not looked at: it was not known there.
         history = History.gather(panel, grid, origins, ahead=int(last.max()))
         return cls(panel, grid, pairs, origins, last, history)

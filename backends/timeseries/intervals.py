@@ -147,7 +147,7 @@ def backtest_panel(
     for start in range(len(moments) - (backtests + 1) * length, len(moments), length):
         first, last = moments[start], moments[start + length - 1]
         before = times < first
-        model = _trained(spec, _part(rows, before), train)
+        model = _trained(spec, rows.take(before), train)
         pairs, residuals = _residuals(panel, rows, model, first, last)
         known = ~np.isnan(residuals)
         block = Block(
@@ -260,24 +260,20 @@ def _residuals(
 
     if panel.spec.strategy == "direct":
         # Their features and targets are there already.
-        chosen = _part(rows, inside(rows.pairs))
+        chosen = rows.take(inside(rows.pairs))
         answers = [
             model(chosen.matrix[part])[:, 0]
-            for part in parts_of(len(chosen.y), panel.spec)
+            for part in parts_of(chosen.pairs, panel.spec)
         ]
         return chosen.pairs, chosen.y - np.concatenate([*answers, np.empty(0)])
     pairs = _every_pair(panel)
     pairs = pairs.take(inside(pairs))
     forecasts = [np.empty((0, 1))]
-    for each in parts_of(len(pairs), panel.spec):
+    for each in parts_of(pairs, panel.spec):
         part = pairs.take(each)
         forecasts.append(forecast(panel, grid_of(panel, part), part, model).sums)
     sums = np.concatenate(forecasts)[:, 0]
     return pairs, scale(panel.target[pairs.rows], panel.spec) - sums
-
-
-def _part(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
-    return TrainingRows(rows.pairs.take(chosen), rows.matrix[chosen], rows.y[chosen])
 
 
 def _every_pair(panel: Panel) -> Pairs:

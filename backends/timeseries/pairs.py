@@ -85,5 +85,11 @@ class Origins:
         )
         return cls(keys // span, keys % span + low, of_pair.reshape(-1))
 
+    def furthest(self, pairs: Pairs) -> Ints:
+        """The furthest distance of the pairs of each origin, int64 (m,)."""
+        last = np.zeros(len(self), np.int64)
+        np.maximum.at(last, self.of_pair, pairs.distances)
+        return last
+
     def __len__(self) -> int:
         return len(self.steps)

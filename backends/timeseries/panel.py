@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.timeseries.clock import Clock, Times
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.refusals import (
     DuplicateTimestamp,
     ForecastTooLarge,
@@ -51,6 +52,8 @@ class Panel:
     series: int64 (n,): positions in `labels`.
     labels: series ids as they were sent, in the order of their first rows; [None] for
         one series without an id.
+    first_steps: int64 (labels,): the first step of each series.
+    codes: float64 (labels,) by name of feature: positions among its categories.
     columns: float64 (n,) by name: numbers, or positions among the categories; NaN is
         missing. The target is one of them.
     sent: bool (n,) by name: where a column known in advance holds anything, if that is
@@ -65,6 +68,8 @@ class Panel:
     steps: Ints
     series: Ints
     labels: Sequence[Any]
+    first_steps: Ints
+    codes: Mapping[str, Floats]
     columns: Mapping[str, Floats]
     sent: Mapping[str, Bools]
     originals: Sequence[Any]
@@ -73,7 +78,7 @@ class Panel:
     @classmethod
     def of(
         cls,
-        spec: Spec,
+        decoder: PanelDecoder,
         instants: Times,
         originals: Sequence[Any],
         original: Ints,
@@ -88,6 +93,7 @@ class Panel:
             the class.
         Raises IrregularTimestamp and DuplicateTimestamp.
         """
+        spec = decoder.spec
         clock = Clock.of(spec.time_unit, spec.time_step, instants)
         times = instants[original]
         if spec.is_row_based:
@@ -100,6 +106,8 @@ class Panel:
                 row = int((original == wrong).argmax())
                 raise IrregularTimestamp(spec, row, originals[wrong])
             steps = clock.steps(instants)[original]
+        first = np.full(len(labels), np.iinfo(np.int64).max)
+        np.minimum.at(first, series, steps)
         panel = cls(
             spec,
             clock,
@@ -107,6 +115,8 @@ class Panel:
             steps,
             series,
             labels,
+            first,
+            decoder.series_codes(labels),
             columns,
             sent,
             originals,
@@ -137,13 +147,6 @@ class Panel:
         if name not in self.sent:
             return ~np.isnan(self.values(name, rows))
         return np.asarray((rows >= 0) & self.sent[name][rows])
-
-    @property
-    def first_steps(self) -> Ints:
-        """The first step of each series, int64 (series,)."""
-        first = np.full(len(self.labels), np.iinfo(np.int64).max)
-        np.minimum.at(first, self.series, self.steps)
-        return first
 
     def has_history(self, series: Ints, origins: Ints) -> NDArray[np.bool_]:
         """Whether series begin early enough for forecasts from origins.

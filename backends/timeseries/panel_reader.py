@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from backends.features import (
     Columns,
     DataError,
-    Decoder,
     missing_among,
     read_text,
 )
@@ -25,11 +25,10 @@ from backends.timeseries.cells import (
     numbers_of,
     target_number,
 )
-from backends.timeseries.dates import DateFormat
 from backends.timeseries.panel import Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.refusals import (
     MissingCells,
-    MissingColumns,
     NotAClass,
     NotNumeric,
     NoValidOutputRows,
@@ -50,10 +49,7 @@ class PanelReader:
     Decoding is by the spec, never by what the rows look like.
     """
 
-    spec: Spec
-    decoder: Decoder = field(init=False)
-    _classes: Decoder = field(init=False)
-    _dates: DateFormat = field(init=False)
+    decoder: PanelDecoder
     _rows: int = 0
     _times: dict[Any, int] = field(default_factory=dict)
     _instants: list[np.datetime64] = field(default_factory=list)
@@ -62,47 +58,16 @@ class PanelReader:
     _parts: list[tuple[Ints, Ints, Floats, Floats]] = field(default_factory=list)
     _sent: dict[str, list[Bools]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        columns, used = self.spec.columns, self.spec.used_columns
-        others = [
-            columns[name] for name in columns if name in used - {self.spec.target}
-        ]
-        self.decoder = Decoder(others)
-        # A level that training did not have is no missing one, and what no feature
-        # uses is not decoded.
-        self._sent = {
-            name: []
-            for name in self.spec.known_in_advance
-            if name not in used or columns[name].kind == "categorical"
-        }
-        self._classes = Decoder((columns[self.spec.target],))
-        self._dates = DateFormat(self.spec.datetime_format)
-
     @property
-    def texts(self) -> tuple[str, ...]:
-        """Columns read as they were sent: timestamps, series ids, classes, levels."""
-        spec = self.spec
-        series = () if spec.series_id_column is None else (spec.series_id_column,)
-        target = () if self.number else (spec.target,)
-        return (spec.datetime_column, *series, *target, *self._sent)
-
-    @property
-    def number(self) -> str | None:
-        """The target, if it is a number: numbers or what was sent will do."""
-        return self.spec.target if self.spec.target_type == "Regression" else None
-
-    def check_columns(self, names: Mapping[str, Any]) -> None:
-        """Raise MissingColumns for what is not among the names of columns."""
-        wanted = [*self.texts, self.spec.target, *self.spec.columns]
-        missing = [name for name in dict.fromkeys(wanted) if name not in names]
-        if missing:
-            raise MissingColumns(missing)
+    def spec(self) -> Spec:
+        """What the rows are read by."""
+        return self.decoder.spec
 
     def add(self, cells: Mapping[str, Cells], columns: Columns) -> None:
         """Take up rows.
 
-        cells: `texts` and, if there is one, `number`, by name.
-        columns: the same rows, decoded by `decoder`.
+        cells: the decoder's `texts` and, if there is one, `number`, by name.
+        columns: the same rows, decoded by its `columns`.
 
         Raises UnmatchedDate, MissingCells, NotNumeric, NotAClass, WithoutLogarithm and
         DataError.
@@ -113,12 +78,13 @@ class PanelReader:
             series = np.zeros(len(times), np.int64)
         else:
             series = self._read_series(cells[spec.series_id_column])
-        if self.number is None:
+        if self.decoder.number is None:
             target = self._read_classes(cells[spec.target])
         else:
-            target = self._read_target(cells[self.number])
-        for name, sent in self._sent.items():
-            sent.append(self._is_sent(name, cells[name]))
+            target = self._read_target(cells[spec.target])
+        for name in self.decoder.watched:
+            sent = self._is_sent(name, cells[name])
+            self._sent.setdefault(name, []).append(sent)
         self._parts.append((times, series, target, columns.matrix))
         self._rows += len(times)
 
@@ -135,11 +101,11 @@ class PanelReader:
         )
         columns = {
             feature.name: np.concatenate([part[3][:, position] for part in self._parts])
-            for position, feature in enumerate(self.decoder.features)
+            for position, feature in enumerate(self.decoder.columns.features)
         }
         columns[self.spec.target] = target
         return Panel.of(
-            self.spec,
+            self.decoder,
             np.array(self._instants, "datetime64[us]"),
             list(self._times),
             original,
@@ -171,13 +137,13 @@ class PanelReader:
         texts = [
             self._spelled(value, codes, place) for place, value in enumerate(values)
         ]
-        instants = self._dates.parse(texts)
+        instants = self.decoder.dates.parse(texts)
         unmatched = np.isnat(instants)
         if unmatched.any():
             # Values stand in the order of their first rows.
             bad = texts[int(unmatched.argmax())]
             today = datetime.now(UTC).replace(tzinfo=None)
-            shown = self._dates.format(today)
+            shown = self.decoder.dates.format(today)
             raise UnmatchedDate(self.spec, bad, shown)
         places = np.empty(len(values), np.int64)
         for place, (value, instant) in enumerate(zip(values, instants, strict=True)):
@@ -188,6 +154,9 @@ class PanelReader:
         return places[codes]
 
     def _spelled(self, value: Any, codes: Ints, place: int) -> str:
+        if isinstance(value, float) and value.is_integer():
+            # JSON of columns with missing values has whole numbers as floats.
+            value = int(value)
         text = read_text(value)
         if text is None:
             row = self._rows + int((codes == place).argmax())
@@ -212,6 +181,12 @@ class PanelReader:
                         " not an array or object"
                     )
                 raise MissingCells(str(column), row)
+            if value in (math.inf, -math.inf):
+                # JSON has no way to write it back.
+                row = self._rows + int((codes == place).argmax())
+                raise DataError(
+                    f"column {column!r}, row {row}: a finite number is expected"
+                )
             known = self._series.setdefault(text, len(self._series))
             if known == len(self._labels):
                 self._labels.append(value)
@@ -226,7 +201,7 @@ class PanelReader:
         for place, value in enumerate(values):
             # An array or object is no cell, and none that the decoder would number.
             cell = None if read_text(value) is None else value
-            read = self._classes.from_records([{spec.target: cell}])
+            read = self.decoder.classes.from_records([{spec.target: cell}])
             # One of these words may be a class.
             is_none = isinstance(cell, str) and cell.strip() in MISSING_TARGETS
             if cell is not value or (read.unknown_categories and not is_none):

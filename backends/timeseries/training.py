@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from backends.timeseries.derive import Ahead, History, derive
@@ -13,6 +14,7 @@ from backends.timeseries.forecasting import derive_direct, grid_of, parts_of
 from backends.timeseries.levels import levels, scale
 from backends.timeseries.pairs import Origins, Pairs
 from backends.timeseries.panel import Grid, Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import HistoryTooShort
 from backends.timeseries.spec import Spec
@@ -46,18 +48,24 @@ def panel_of_table(table: pa.Table, spec: Spec) -> Panel:
 
     Raises ForecastRefused and DataError.
     """
-    reader = PanelReader(spec)
-    reader.check_columns(dict.fromkeys(table.column_names))
-    cells = {
-        name: table[name].combine_chunks()
-        for name in (*reader.texts, *([reader.number] if reader.number else []))
-    }
-    reader.add(cells, reader.decoder.from_table(table))
+    decoder = PanelDecoder(spec)
+    decoder.check_columns(dict.fromkeys(table.column_names))
+    reader = PanelReader(decoder)
+    cells = {name: _cells(table[name]) for name in (*decoder.texts, spec.target)}
+    reader.add(cells, decoder.columns.from_table(table))
     return reader.finish()
 
 
 # As in forecasting: what is beyond all numbers is a missing feature.
 @np.errstate(over="ignore", invalid="ignore")
+def _cells(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece, in which no number is none."""
+    cells = column.combine_chunks()
+    if pa.types.is_floating(cells.type):
+        return pc.if_else(pc.is_nan(cells), None, cells)
+    return cells
+
+
 def training_rows(panel: Panel) -> TrainingRows:
     """Derive a row for every forecast whose answer the panel knows.
 
@@ -72,8 +80,7 @@ def training_rows(panel: Panel) -> TrainingRows:
     grid = grid_of(panel, pairs)
     derive_part = _derive_next if spec.strategy == "recursive" else _derive_direct
     derived = [
-        derive_part(panel, grid, pairs.take(part))
-        for part in parts_of(len(pairs), spec)
+        derive_part(panel, grid, pairs.take(part)) for part in parts_of(pairs, spec)
     ]
     matrix, y = (
         np.concatenate([each[place] for each in derived]) for place in range(2)

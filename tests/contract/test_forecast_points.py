@@ -104,13 +104,27 @@ def test_a_point_between_hours_is_the_step_before(forecast, forecasters):
 
 def test_a_point_without_a_row_is_one_all_the_same(forecast, forecasters):
     each = forecasters["sales"]
-    rows = each.request(history=36)
-    # What is predicted seven days later would be differenced with it.
-    del rows[35], rows[-1]
-    query = {"forecastPoint": "2008-10-26"}
+    rows = each.request(history=37)
+    known, query = rows[36], {"forecastPoint": "2008-10-25"}
+    # What is predicted seven days later would be differenced with the one that lacks.
+    del rows[35], rows[41]
     found = rows_of(forecast("sales", as_csv(rows), query=query))
-    assert {row["forecastPoint"] for row in found} == {"2008-10-26T00:00:00Z"}
+    assert {row["forecastPoint"] for row in found} == {"2008-10-25T00:00:00Z"}
     assert len(found) == 6
+    # Without a target at the point or after it, lags are of another time.
+    rows[35] = {**known, "sales": ""}
+    answer = forecast("sales", as_csv(rows), query=query)
+    assert refused(answer) == HISTORY.format("35 day(s)")
+
+
+def test_a_series_without_a_target_is_refused(forecast, forecasters):
+    each = forecasters["stores"]
+    rows = each.request()
+    told = rows_of(forecast("stores", as_csv(rows)))
+    assert len({row["seriesId"] for row in told}) > 1
+    target, last = each.spec.target, rows[-1]["store"]
+    blank = [{**row, target: ""} if row["store"] == last else row for row in rows]
+    assert "historical values" in refused(forecast("stores", as_csv(blank)))
 
 
 @pytest.mark.parametrize(

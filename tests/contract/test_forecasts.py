@@ -563,17 +563,19 @@ def test_there_are_no_intervals_unless_the_deployment_says_so(forecast, forecast
     assert "predictionIntervals" not in rows[0]
 
 
-def test_distances_without_an_interval_have_an_empty_one(forecast, forecasters):
+def test_interval_that_is_no_number_is_refused(forecast, forecasters):
     deployment = forecast.deploy(
         "sales", prediction_intervals=True, prediction_interval_size=95
     )
-    body = as_csv(forecasters["sales"].request())
-    rows = rows_of(forecast(deployment, body))
-    bounds = [row["predictionIntervals"]["95"] for row in rows]
-    assert all(each["low"] < each["high"] for each in bounds[:2])
-    assert bounds[2:] == [{"low": None, "high": None}] * 5
-    lines = lines_of(forecast(deployment, body, headers={"Accept": "text/csv"}))
-    assert {line["PREDICTION_95_PERCENTILE_LOW"] for line in lines[2:]} == {""}
+    rows = forecasters["sales"].request()
+    answer = forecast(deployment, as_csv(rows))
+    assert answer.status_code == 422
+    row = len(rows) - 5
+    assert answer.get_json()["message"].startswith(f"row {row}: the model's prediction")
+    (first, second) = rows_of(forecast(deployment, as_csv(rows[:-5])))
+    for each in (first, second):
+        bounds = each["predictionIntervals"]["95"]
+        assert bounds["low"] < each["prediction"] < bounds["high"]
 
 
 @pytest.mark.parametrize("name", ["sales", "stores", "passengers"])

@@ -18,6 +18,7 @@ from app.config import Config
 from app.store.records import DeploymentSettings
 from app.timeseries.rows import Rows, RowsWanted
 from backends.timeseries.panel import Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.refusals import (
     ForecastRefused,
     MissingCells,
@@ -98,7 +99,7 @@ both = pytest.mark.parametrize("kind", KINDS)
 def read(body: bytes, kind: str, spec: Spec, **more: Any) -> Rows:
     settings = DeploymentSettings().changed(more.pop("settings", {}))
     passed = more.pop("passthrough", ())
-    return RowsWanted(spec, settings, passed, Config()).read(body, kind)
+    return RowsWanted(PanelDecoder(spec), settings, passed, Config()).read(body, kind)
 
 
 def assert_same(found: Panel, expected: Panel) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from backends.timeseries.panel import Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.spec import DATE_PARTS, STATISTICS, UNITS, Spec
 from backends.timeseries.spec_json import load_spec
@@ -41,10 +42,11 @@ class Case:
 
 def panel_of(records: Sequence[Mapping[str, Any]], spec: Spec) -> Panel:
     """Read records as a request's JSON is read."""
-    reader = PanelReader(spec)
-    names = (*reader.texts, *([reader.number] if reader.number else []))
+    decoder = PanelDecoder(spec)
+    reader = PanelReader(decoder)
+    names = (*decoder.texts, spec.target)
     cells = {name: [record.get(name) for record in records] for name in names}
-    reader.add(cells, reader.decoder.from_records(records, refuse_invalid=False))
+    reader.add(cells, decoder.columns.from_records(records, refuse_invalid=False))
     return reader.finish()
 
 

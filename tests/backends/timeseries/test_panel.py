@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from backends.features import Columns, DataError
 from backends.timeseries.panel import Panel
+from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.panel_reader import PanelReader
 from backends.timeseries.refusals import (
     DuplicateTimestamp,
@@ -70,7 +71,7 @@ def refused(
     spec = spec or spec_of()
     texts = set()
     for parts in ([records], [records[:3], records[3:]], [[each] for each in records]):
-        reader = PanelReader(spec)
+        reader = PanelReader(PanelDecoder(spec))
         with pytest.raises(kind) as caught:
             for part in parts:
                 add(reader, part)
@@ -81,9 +82,9 @@ def refused(
 
 
 def add(reader: PanelReader, records: Sequence[Any]) -> None:
-    names = (*reader.texts, *([reader.number] if reader.number else []))
+    names = (*reader.decoder.texts, reader.spec.target)
     cells = {name: [record.get(name) for record in records] for name in names}
-    reader.add(cells, reader.decoder.from_records(records))
+    reader.add(cells, reader.decoder.columns.from_records(records))
 
 
 def as_records(panel: Panel) -> list[tuple[Any, ...]]:
@@ -124,12 +125,14 @@ def test_order_of_rows_changes_nothing(case: Case, random: Any) -> None:
 @effort(60)
 @given(cases(), st.integers(1, 5))
 def test_rows_may_come_some_at_a_time(case: Case, at_once: int) -> None:
-    reader = PanelReader(case.spec)
+    reader = PanelReader(PanelDecoder(case.spec))
     for start in range(0, len(case.records), at_once):
         part = case.records[start : start + at_once]
-        names = (*reader.texts, *([reader.number] if reader.number else []))
+        names = (*reader.decoder.texts, reader.spec.target)
         cells = {name: [each.get(name) for each in part] for name in names}
-        reader.add(cells, reader.decoder.from_records(part, refuse_invalid=False))
+        reader.add(
+            cells, reader.decoder.columns.from_records(part, refuse_invalid=False)
+        )
     panel, other = case.panel, reader.finish()
     for name in ("times", "steps", "series"):
         np.testing.assert_array_equal(getattr(other, name), getattr(panel, name))
@@ -256,17 +259,17 @@ def test_classes_are_positions_among_those_of_the_spec() -> None:
 
 
 def test_no_rows_are_not_valid() -> None:
-    reader = PanelReader(spec_of())
+    reader = PanelReader(PanelDecoder(spec_of()))
     with pytest.raises(NoValidOutputRows):
         reader.finish()
 
 
 def test_missing_columns_are_named_in_one_order() -> None:
-    reader = PanelReader(spec_of())
+    decoder = PanelDecoder(spec_of())
     with pytest.raises(MissingColumns) as caught:
-        reader.check_columns({"shop": None})
+        decoder.check_columns({"shop": None})
     assert str(caught.value) == "Missing column(s): Time, sales, temp"
-    reader.check_columns(dict.fromkeys(["temp", "sales", "Time", "shop", "more"]))
+    decoder.check_columns(dict.fromkeys(["temp", "sales", "Time", "shop", "more"]))
 
 
 @pytest.mark.parametrize("value", ["", None, NAN])
@@ -458,7 +461,7 @@ DATES: list[Any] = [
 )
 def test_anything_is_read_or_refused(records: list[Any], kind: dict[str, Any]) -> None:
     spec = spec_of(**kind)
-    reader = PanelReader(spec)
+    reader = PanelReader(PanelDecoder(spec))
     columns = Columns(np.zeros((len(records), 1)))
     cells = {
         name: [each[name] for each in records] for name in ("Time", "sales", "shop")

@@ -196,9 +196,9 @@ def test_row_basis_is_read() -> None:
     assert load_spec({**DIRECT, "windowsBasisUnit": "ROW"}).is_row_based
 
 
-def test_distance_may_be_without_an_interval() -> None:
-    spec = load_spec(changed(DIRECT, "predictionIntervals.80.2", GONE))
-    assert spec.intervals == {80: {1: (-0.41, 0.37)}}
+def test_every_distance_has_an_interval() -> None:
+    told = refusal(changed(DIRECT, "predictionIntervals.80.2", GONE))
+    assert told == "predictionIntervals.80.2: missing"
 
 
 def test_null_names_no_series() -> None:
