@@ -41,6 +41,9 @@ from backends.trees.explainer import Explainer
 Unwritten = Literal["not written"]
 _NOT_WRITTEN: Unwritten = "not written"
 
+# Files of one model share the time of so many: few take a tenth of their own.
+_MOST_SHARES = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -113,7 +116,7 @@ def _fill_each(folder: Path, model: Model, incoming: Path, config: Config) -> Ve
     Raises ModelFileRejected and OSError.
     """
     # One child for all: starting it takes longer than compiling most models.
-    seconds = config.model_seconds * len(model.files)
+    seconds = config.model_seconds * min(len(model.files), _MOST_SHARES)
     answers = _in_child("build_each", folder, incoming, config, seconds)
     verdicts = {}
     for distance, answer in zip(model.files, answers, strict=True):

@@ -1,5 +1,6 @@
 """What deployment makes of a model, and what becomes of it when something is wrong."""
 
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.package import PackageOptions, package
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from backends import bundle, by_distance, compiled, load, sandbox
+from backends.base import ModelFileRejected
 from backends.compiled import TREES
 from backends.explanations.materials import Materials
 from backends.features import Columns
@@ -319,6 +321,25 @@ def test_files_beyond_the_caps_stay_with_the_library(
     verdict = deploy(made.folder, kept, config)
     assert (verdict.engine, verdict.reason) == ("lightgbm", "failed")
     assert arrays(kept, made.folder) == []
+
+
+@pytest.mark.parametrize(("files", "seconds"), [(3, 360), (168, 1200)])
+def test_many_files_share_the_time_of_ten(
+    config: Config, tmp_path: Path, monkeypatch, files: int, seconds: float
+) -> None:
+    given = []
+
+    def run(name: str, *arguments: Any, **caps: Any) -> None:
+        given.append(caps["seconds"])
+        raise ModelFileRejected("it took longer")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    made = make_by_distance(tmp_path / "bundle")
+    names = {each: f"h{each}.txt" for each in range(1, files + 1)}
+    model = dataclasses.replace(made.model, files=names, file="h1.txt")
+    kept = CompiledModels(config.home, fingerprint())
+    compile_deployed(made.folder, model, kept, config)
+    assert given == [seconds]
 
 
 def test_full_disk_stops_nothing(
