@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import backends
@@ -25,6 +26,7 @@ class ServedModel:
     materials: what it is explained with.
     series: ids of the time series that it was trained on, as texts; None if they are
         not known.
+    nbytes: memory that it holds, for the model cache's budget.
     """
 
     model: Model
@@ -32,6 +34,13 @@ class ServedModel:
     decoder: Decoder
     materials: Materials
     series: frozenset[str] | None = None
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # There may be a million of them.
+        series = () if self.series is None else (self.series, *self.series)
+        nbytes = self.backend.nbytes + sum(map(sys.getsizeof, series))
+        object.__setattr__(self, "nbytes", nbytes)
 
 
 class ModelCache:
@@ -94,7 +103,7 @@ class ModelCache:
                 self._served.popitem(last=False)
 
     def _bytes(self) -> int:
-        return sum(served.backend.nbytes for served in self._served.values())
+        return sum(served.nbytes for served in self._served.values())
 
     def drop_all_but(self, model_ids: set[str]) -> None:
         """Let go of models that no deployment has any more."""

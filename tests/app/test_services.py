@@ -1,6 +1,7 @@
 """The picture of the store that requests read, and the models behind it."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,12 +201,21 @@ def test_least_recently_used_model_goes_first(specimens):
         specimens[name].model.id for name in ("price", "churn", "plan")
     )
     sizes = ModelCache(folders(specimens), uncompiled, budget=2**30)
-    budget = sizes.get(first).backend.nbytes + sizes.get(third).backend.nbytes
+    budget = sizes.get(first).nbytes + sizes.get(third).nbytes
     cache = ModelCache(folders(specimens), uncompiled, budget)
     for model_id in (first, second, first, third):
         cache.get(model_id)
     assert second not in cache
     assert third in cache
+
+
+def test_ids_of_known_series_count_as_memory(specimens):
+    cache = ModelCache(folders(specimens), uncompiled, budget=2**30)
+    served = cache.get(specimens["price"].model.id)
+    assert served.nbytes == served.backend.nbytes
+    series = frozenset(f"store {each:04}" for each in range(1000))
+    # Each text takes its letters and a head.
+    assert replace(served, series=series).nbytes - served.nbytes > 1000 * (10 + 40)
 
 
 def test_damaged_bundle_fails_and_can_be_tried_again(specimens, tmp_path):
