@@ -92,7 +92,9 @@ def _write(
     (folder / SAMPLE).write_bytes(body)
     answer = golden.answering(folder, model)
     if panel.spec.strategy == "recursive":
-        forecasts = forecast_recursively(model, answer, table, panel, origin, ahead)
+        forecasts = forecast_recursively(
+            model, answer, table, panel, training, origin, ahead
+        )
     else:
         forecasts = forecast_directly(model, answer, panel, training, origin, ahead)
     first = panel.times[rows_at(panel, ahead[0].series, origin)][0]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.golden import Answer, Record
 from app.timeseries.sample import derived_cells
-from app.timeseries.sample_request import Ahead
+from app.timeseries.sample_request import Ahead, history_of
 from backends.model import Model
 from backends.timeseries.panel import Panel
 from backends.timeseries.spec import Baseline, Difference, Log1p, Spec, Static
@@ -87,10 +87,14 @@ def forecast_recursively(
     answer: Answer,
     table: pa.Table,
     panel: Panel,
+    training: TrainingRows,
     origin: int,
     ahead: Sequence[Ahead],
 ) -> Iterator[SampleForecast]:
-    """Forecasts step by step, as if those before had come true."""
+    """Forecasts step by step, as if those before had come true.
+
+    table: the training data as its file has it.
+    """
     spec = panel.spec
     # Nothing is known of the series after the forecast point, but of the target.
     held = [
@@ -99,18 +103,20 @@ def forecast_recursively(
         if isinstance(feature, Static) and feature.column != spec.target
     ]
     for each in ahead:
-        own = np.flatnonzero(panel.series == each.series)
+        own = _looked_at(panel, each, origin)
         rows = _without_future(table.take(own), spec, panel.steps[own] > origin)
         known = _targets(panel, each.series)
         known = {step: value for step, value in known.items() if step <= origin}
-        first: Floats | None = None
+        # The first is the one step that all of the data says the features of.
+        first = training.matrix[each.pairs[:1]]
         for row, distance in zip(
             each.rows.tolist(), each.distances.tolist(), strict=True
         ):
             step = origin + distance
-            matrix = _derived(rows, panel, own, known, row)
-            first = matrix if first is None else first
-            matrix[:, held] = first[:, held]
+            matrix = first
+            if distance > 1:
+                matrix = _derived(rows, panel, own, known, row)
+                matrix[:, held] = first[:, held]
             derived = derived_cells(model, matrix)
             values, _ = answer(derived)
             sums = float(values[0, 0])
@@ -124,6 +130,14 @@ def forecast_recursively(
             known[step] = sums
             if distance >= spec.forecast_window.start:
                 yield SampleForecast(each.series, row, distance, derived[0], [sums])
+
+
+def _looked_at(panel: Panel, ahead: Ahead, origin: int) -> Ints:
+    """The rows that forecasts of a series may look at, in the table's order."""
+    steps = panel.steps
+    first = steps[history_of(panel, ahead.series, origin)].min()
+    is_own = (panel.series == ahead.series) & (steps >= first)
+    return np.flatnonzero(is_own & (steps <= steps[ahead.rows].max()))
 
 
 def _level(known: Mapping[int, float], spec: Spec, place: int, step: int) -> float:

@@ -19,6 +19,10 @@ Ints = NDArray[np.int64]
 
 # More would show nothing that these do not.
 _MOST_SERIES = 3
+# Steps of the recursive strategy, each derived apart: a week of hours and more; less
+# where they look back far.
+_MOST_AHEAD = 200
+_MOST_LOOKED_AT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def _complete(keys: Ints, spec: Spec) -> Ints:
     if spec.strategy == "direct":
         return np.asarray(origins[counts == counts.max()])
     runs = np.ones(len(origins), np.int64)
-    for distance in range(1, spec.forecast_window.end):
+    for distance in range(1, _steps_ahead(spec)):
         runs += (runs == distance) & np.isin(origins + distance, origins)
     is_longest = (runs == runs.max()) & (runs >= spec.forecast_window.start)
     return np.asarray(origins[is_longest])
@@ -104,10 +108,17 @@ def _ahead(
     if spec.strategy == "direct":
         own = np.flatnonzero(keys == key)
         return Ahead(series, own, pairs.rows[own], pairs.distances[own])
-    own = np.flatnonzero((keys >= key) & (keys < key + spec.forecast_window.end))
+    own = np.flatnonzero((keys >= key) & (keys < key + _steps_ahead(spec)))
     # To the first step that is not there.
     own = own[keys[own] - key == np.arange(len(own))]
     return Ahead(series, own, pairs.rows[own], np.arange(len(own)) + 1)
+
+
+def _steps_ahead(spec: Spec) -> int:
+    """How many steps the recursive strategy is to take."""
+    window = spec.forecast_window
+    most = min(_MOST_AHEAD, _MOST_LOOKED_AT // spec.history)
+    return min(max(most, window.start), window.end)
 
 
 def rows_at(panel: Panel, series: int, step: int) -> Ints:
@@ -131,7 +142,7 @@ def request_of(
     rows: list[int] = []
     records: list[Record] = []
     for each in ahead:
-        own = np.concatenate([_history(panel, each.series, origin), each.rows])
+        own = np.concatenate([history_of(panel, each.series, origin), each.rows])
         if spec.is_row_based:
             own = _between(panel, each.series, own)
         rows += own.tolist()
@@ -149,7 +160,7 @@ def request_of(
     return rows, records
 
 
-def _history(panel: Panel, series: int, origin: int) -> Ints:
+def history_of(panel: Panel, series: int, origin: int) -> Ints:
     """The rows of a series that forecasts from an origin need, in their order."""
     own = np.flatnonzero(panel.series == series)
     own = own[np.argsort(panel.steps[own])]

@@ -7,17 +7,20 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import assume, event, given, settings
 
 from app.model_cache import load_served
 from app.timeseries import sample
 from app.timeseries.card import derived_features
 from app.timeseries.golden_sample import write_sample
+from app.timeseries.sample_request import choices
 from backends import bundle
 from backends.features import read_text
 from backends.model import Feature, Model
 from backends.timeseries.refusals import ForecastRefused
 from backends.timeseries.spec import Spec
+from backends.timeseries.spec_json import load_spec
 from backends.timeseries.training import TrainingRows, panel_of_table, training_rows
 from tests.backends.timeseries.random_specs import Case, cases
 
@@ -95,3 +98,27 @@ def test_sample_of_any_spec_is_answered_alike(case: Case) -> None:
         assume(doubt is None or "no forecast point" not in doubt)
         forecasts, _ = sample.replay(folder, served)
         assert forecasts > 0
+
+
+@pytest.mark.parametrize(
+    ("start", "window", "history", "steps"),
+    [(1, 30, 7, 30), (1, 1000, 7, 200), (250, 300, 7, 250), (1, 200, 20_000, 52)],
+)
+def test_recursion_is_followed_for_so_many_steps(
+    start: int, window: int, history: int, steps: int
+) -> None:
+    spec = load_spec(
+        {
+            **{"version": 1, "target": "y", "strategy": "recursive"},
+            **{"datetimeColumn": "t", "datetimeFormat": "%Y-%m-%d"},
+            "featureDerivationWindow": {"start": -history, "end": 0},
+            "forecastWindow": {"start": start, "end": window},
+            "features": [{"name": "last", "op": "lag"}],
+        }
+    )
+    days = np.datetime64("1950-01-01") + np.arange(history + window + 9)
+    table = pa.table({"t": days.astype(str), "y": np.arange(float(len(days)))})
+    panel = panel_of_table(table, spec)
+    origin, (ahead,) = next(choices(panel, training_rows(panel)))
+    assert ahead.distances.tolist() == list(range(1, steps + 1))
+    assert panel.steps[ahead.rows].tolist() == [origin + d for d in ahead.distances]
