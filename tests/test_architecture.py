@@ -125,6 +125,7 @@ NEVER_IN_A_REQUEST = {
     "InvalidModelCard": "told as BundleRejected",
     "CompiledDamaged": "the library serves the model then",
     "NotCovered": "the library serves the model then",
+    "NothingToCompare": "training code compares",
     "InvalidName": "the command line changes the store",
     "InvalidSetting": "the command line changes the store",
     "InvalidRule": "told as InvalidSetting where a request could meet it",

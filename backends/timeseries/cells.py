@@ -63,9 +63,6 @@ def numbers_of(cells: Cells) -> Floats | None:
     if isinstance(cells, pa.Array):
         if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
             floats = cells.cast(pa.float64(), safe=False)
-            if pc.any(pc.is_nan(floats)).as_py():
-                # A text that Arrow reads so, other than those that mean missing.
-                return None
             return np.array(floats.to_numpy(zero_copy_only=False), np.float64)
         if not pa.types.is_string(cells.type):
             return None
@@ -84,6 +81,18 @@ def numbers_of(cells: Cells) -> Floats | None:
         except OverflowError:
             return None
     return None
+
+
+def first_odd(cells: Cells) -> int | None:
+    """The first row whose number is none, though it was not missing; None: no row.
+
+    Of CSV, Arrow reads more texts as NaN than those that mean a missing target, which
+    it tells apart.
+    """
+    if not isinstance(cells, pa.Array) or not pa.types.is_floating(cells.type):
+        return None
+    odd = pc.is_nan(cells).fill_null(False)
+    return int(pc.index(odd, True).as_py()) if pc.any(odd).as_py() else None
 
 
 def target_number(value: Any) -> float | None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _DISTANCE = "forecastDistance"
 
 
+class NothingToCompare(ValueError):
+    """Features are of no row that is derived."""
+
+
 def training_frame(
     frame: pd.DataFrame, spec: Spec
 ) -> tuple[pd.DataFrame, NDArray[np.float64], pd.DataFrame]:
@@ -64,8 +68,9 @@ def compare(spec: Spec, frame: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
         names, and `forecastDistance` where several distances are predicted.
 
     Returns a row for each feature: `rows` that both have, how many are `different` in
-    any bit, `largest` absolute difference, and how many are `missing` in one only.
-    Raises MissingColumns for what own lacks.
+    any bit, `largest` absolute difference, how many are `missing` in one only, and how
+    many rows of own have no partner, `unmatched`.
+    Raises MissingColumns for what own lacks, NothingToCompare if no row has a partner.
     """
     features, _, meta = training_frame(frame, spec)
     keys = _keys(spec, own)
@@ -77,10 +82,15 @@ def compare(spec: Spec, frame: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     theirs[spec.datetime_column] = _times(own[spec.datetime_column], spec)
     if spec.series_id_column is not None:
         for each in (ours, theirs):
-            each[spec.series_id_column] = each[spec.series_id_column].map(str)
+            each[spec.series_id_column] = each[spec.series_id_column].map(_id_text)
     ours["ours"] = np.arange(len(ours))
     theirs["theirs"] = np.arange(len(theirs))
     both = ours.merge(theirs[[*keys, "theirs"]], on=list(keys))
+    if both.empty:
+        raise NothingToCompare(
+            f"None of the {len(theirs)} rows is one of the {len(ours)} derived ones:"
+            f" {', '.join(keys)} say which are the same"
+        )
     left = features.to_numpy()[both["ours"]]
     right = own[spec.names].to_numpy(np.float64)[both["theirs"]]
     one_only = np.isnan(left) != np.isnan(right)
@@ -92,8 +102,15 @@ def compare(spec: Spec, frame: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
             "different": (apart > 0).sum(axis=0) + one_only.sum(axis=0),
             "largest": apart.max(axis=0, initial=0.0),
             "missing": one_only.sum(axis=0),
+            "unmatched": len(theirs) - both["theirs"].nunique(),
         }
     )
+
+
+def _id_text(value: Any) -> str:
+    """A series id as text; pandas makes whole numbers floats beside missing ones."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if is_whole else str(value)
 
 
 def _keys(spec: Spec, own: pd.DataFrame) -> dict[str, str]:

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from backends.timeseries.spec import (
     Baseline,
+    Diff,
     Difference,
+    Lag,
     Log1p,
+    Rolling,
+    SeasonalLag,
     Spec,
     Transform,
     extent,
@@ -98,7 +102,8 @@ def differenced_from(spec: Spec) -> int | None:
     looked_at = [
         extent(feature, window)
         for feature in spec.features
-        if getattr(feature, "source", "raw") == "transformed"
+        if isinstance(feature, Lag | Rolling | Diff | SeasonalLag)
+        and feature.source == "transformed"
     ]
     firsts = [each[0] - spec.differenced for each in looked_at if each is not None]
     return min([*needed, *firsts])

@@ -21,6 +21,7 @@ from backends.timeseries.cells import (
     MISSING_TARGETS,
     Cells,
     distinct,
+    first_odd,
     is_missing,
     numbers_of,
     target_number,
@@ -211,6 +212,9 @@ class PanelReader:
         return found[codes]
 
     def _read_target(self, cells: Cells) -> Floats:
+        odd = first_odd(cells)
+        if odd is not None:
+            raise NotNumeric(self.spec.target, np.nan, self._rows + odd)
         target = numbers_of(cells)
         if target is None:
             values, codes = distinct(cells)

@@ -335,7 +335,9 @@ def test_partial_history_does_not_do_without_a_baseline(forecast, forecasters):
     assert refused(forecast(lenient, as_csv(rows[8:]))) == message
 
 
-@pytest.mark.parametrize("value", ["n/a", "1,234", "NA", "inf", "0x12", "12 €"])
+@pytest.mark.parametrize(
+    "value", ["n/a", "1,234", "NA", "inf", "0x12", "12 €", "-nan", "NAN"]
+)
 def test_a_target_is_a_number(forecast, forecasters, value):
     rows = forecasters["sales"].request()
     rows[4]["sales"] = value

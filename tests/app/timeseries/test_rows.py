@@ -116,6 +116,17 @@ def assert_same(found: Panel, expected: Panel) -> None:
     assert [found.originals[each] for each in found.original] == sent
 
 
+@pytest.mark.parametrize("word", ["NAN", "-nan", "nan(x)", "NA"])
+@pytest.mark.parametrize("hours", [10, 1000])
+def test_words_for_no_number_are_refused_in_small_and_large_files(
+    hours: int, word: str
+) -> None:
+    records = records_of(hours, ("007",))
+    records[7]["sales"] = word
+    with pytest.raises(NotNumeric, match=r"\(row 7\), which is not numeric"):
+        read(as_csv(records), "text/csv", spec_of())
+
+
 # Up to 8 kB CSV is read otherwise, and above 1 MB in several chunks.
 @pytest.mark.parametrize("hours", [10, 100, 12_000])
 @pytest.mark.parametrize("changes", [{}, CLASSES, {"seriesIdColumn": None}])

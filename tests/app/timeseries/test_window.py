@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.timeseries.window import Asked, Limits, Plan, plan
-from backends.timeseries.panel import Panel
+from backends.timeseries.panel import Grid, Panel
 from backends.timeseries.refusals import (
     ForecastRefused,
     ForecastTooLarge,
@@ -241,6 +241,93 @@ def by_rows(**changes: Any) -> Spec:
 def at_days(shop: str, known: Sequence[int], ahead: Sequence[int]) -> list[Any]:
     found = [row(number, float(number), shop) for number in known]
     return found + [row(number, None, shop) for number in ahead]
+
+
+def test_rows_of_a_month_have_one_forecast_point_in_any_order() -> None:
+    spec = spec_of(timeUnit="MONTH", datetimeFormat="%Y-%m-%d")
+    records = [
+        {"Time": f"2024-{month:02d}-{day}", "sales": float(month), "shop": shop}
+        for shop, day in (("a", 15), ("b", 28))
+        for month in range(1, 9)
+    ]
+    for point in (datetime(2024, 5, 20), datetime(2024, 5, 28), None):
+        asked = {"forecast_point": point}
+        for each in records:
+            each["sales"] = (
+                None if point is None and each["Time"] > "2024-05-30" else 1.0
+            )
+        found = [planned(rows, spec, **asked) for rows in (records, records[::-1])]
+        points = {str(each.forecast_points[0])[:10] for each in found}
+        # Nothing after the point is looked at: the 28th is not known on the 20th.
+        assert points == {
+            "2024-04-28" if point == datetime(2024, 5, 20) else "2024-05-28"
+        }
+        first, second = (sorted(told(each)) for each in found)
+        assert first == second
+
+
+def test_point_behind_rows_to_come_is_the_same_in_any_order() -> None:
+    spec = by_rows(featureDerivationWindow={"start": -4, "end": -2})
+    records = at_days("a", [1, 2, 5, 9], [15, 16, 30]) + at_days(
+        "b", [1, 2, 8, 9], [11, 12, 13]
+    )
+    first, second = (told(planned(rows, spec)) for rows in (records, records[::-1]))
+    assert sorted(first) == sorted(second)
+
+
+def test_a_series_without_a_target_in_its_window_has_no_history() -> None:
+    silent = [{**each, "sales": None} for each in rows("b")]
+    assert refused(HistoryTooShort, rows() + silent) == HISTORY.format("3 day(s)")
+    assert planned(rows() + silent, allow_partial=True)
+    # It ended before the window began.
+    ended = rows("b", ahead=0, known=9) + rows("b", first=10, known=0, ahead=AHEAD + 3)
+    assert refused(HistoryTooShort, rows() + ended)
+    later = rows("b", ahead=0, known=10) + rows("b", first=11, known=0, ahead=AHEAD + 2)
+    assert planned(rows() + later)
+
+
+def test_a_point_that_no_series_reaches_has_no_history() -> None:
+    asked = {"forecast_point": day(KNOWN + 1)}
+    assert refused(HistoryTooShort, rows(), **asked) == HISTORY.format("3 day(s)")
+    assert planned(rows() + rows("b", known=KNOWN + 1), **asked)
+
+
+def test_steps_on_the_way_are_looked_at_once_for_each_origin() -> None:
+    spec = spec_of(
+        strategy="recursive",
+        forecastWindow={"start": 1, "end": 400},
+        knownInAdvance=["promo"],
+        targetTransform=[{"op": "difference", "period": 1}],
+        featureDerivationWindow={"start": -300, "end": 0},
+        features=[
+            {"name": "lag", "op": "lag"},
+            {"name": "promo", "op": "known", "column": "promo"},
+        ],
+        datetimeFormat="%Y-%m-%d",
+    )
+    records = [
+        {
+            "Time": f"{day(each):%Y-%m-%d}",
+            "sales": 1.0 if each < 301 else None,
+            "promo": 0,
+            "shop": shop,
+        }
+        for shop in ("a", "b")
+        for each in range(701)
+    ]
+    looked_at = 0
+    find = Grid.find
+
+    def counted(grid: Grid, series: Any, steps: Any) -> Any:
+        nonlocal looked_at
+        found = find(grid, series, steps)
+        looked_at += found.size
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Grid, "find", counted)
+        assert len(planned(records, spec).pairs) == 800
+    assert looked_at <= 2 * len(records)
 
 
 def test_row_based_steps_are_the_next_rows() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from backends.timeseries.frames import compare, training_frame
+from backends.timeseries.frames import NothingToCompare, compare, training_frame
 from backends.timeseries.refusals import (
     ForecastRefused,
     HistoryTooShort,
@@ -354,3 +354,18 @@ def test_ids_that_are_numbers_are_compared_too(ids: tuple[Any, ...]) -> None:
     frame = sales(shops=ids)
     found = compare(spec_of(), frame, by_pandas(frame))
     assert (found["rows"] == 50).all()
+
+
+def test_ids_that_became_floats_are_the_same() -> None:
+    frame = sales(shops=(1, 2))
+    own = by_pandas(frame).astype({"shop": float})
+    assert (compare(spec_of(), frame, own)["rows"] == 50).all()
+
+
+def test_rows_without_a_partner_are_counted_or_refused() -> None:
+    frame = sales()
+    own = by_pandas(frame)
+    stray = pd.concat([own, own.tail(3).assign(shop="nobody")])
+    assert (compare(spec_of(), frame, stray)["unmatched"] - len(own) == 3 - 50).all()
+    with pytest.raises(NothingToCompare, match="None of the 3 rows is one of the 50"):
+        compare(spec_of(), frame, stray.tail(3))

@@ -174,7 +174,6 @@ def test_steps_are_as_defined(case: Case) -> None:
         ("1e3", 1000.0),
         ("-0.25", -0.25),
         (7, 7.0),
-        (True, 1.0),
         *((each, NAN) for each in ("", " ", None, NAN, "null", "NULL", "nan", "NaN")),
     ],
 )
@@ -361,7 +360,10 @@ def test_irregular_rows_are_steps_of_their_own() -> None:
     assert panel_of(records, spec).steps.tolist() == [2, 1, 0, 0, 1]
 
 
-@pytest.mark.parametrize("value", ["n/a", "1,234", "NA", "?", "None", "x", "1 2"])
+@pytest.mark.parametrize(
+    "value",
+    ["n/a", "1,234", "NA", "?", "None", "x", "1 2", "NAN", "Nan", "-nan", "nan(x)"],
+)
 def test_target_that_is_no_number_is_refused(value: str) -> None:
     records = [row(day, float(day)) for day in range(1, 7)]
     records[4]["sales"] = value
@@ -374,6 +376,12 @@ def test_target_that_is_no_number_is_refused(value: str) -> None:
     )
     with pytest.raises(NotNumeric, match="row 4"):
         panel_of_table(table, spec_of())
+
+
+def test_truth_is_no_number() -> None:
+    records = [row(day, float(day)) for day in range(1, 7)]
+    records[4]["sales"] = True
+    assert "the value True (row 4)" in refused(NotNumeric, records)
 
 
 @pytest.mark.parametrize("value", ["inf", "-Infinity", math.inf, 10**400, "1e999"])
