@@ -12,7 +12,6 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 from app.config import Config
 from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.encode import Answer, CsvWriter, JsonWriter
-from app.errors import NoDataToPredict
 from app.explanation_request import Explained
 from app.model_cache import ServedModel
 from app.scoring import Rules, outlier_bounds, score
@@ -92,10 +91,6 @@ class Answers(ABC, Generic[Pieces]):
         """Decode a CSV file."""
 
     @abstractmethod
-    def without_rows(self) -> Exception:
-        """What is wrong with a request that has no body."""
-
-    @abstractmethod
     def begin(
         self, kind: Kind, first: Pieces
     ) -> tuple[Writer, Callable[[Pieces], bytes]]:
@@ -149,10 +144,6 @@ class Answering(Answers[Chunk]):
     def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
         """Decode a CSV file; see `read_csv`."""
         return read_csv(data, self._wanted(limits))
-
-    def without_rows(self) -> Exception:
-        """What is wrong with a request that has no body."""
-        return NoDataToPredict()
 
     def begin(
         self, kind: Kind, first: Chunk

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from itertools import chain
@@ -44,24 +42,20 @@ from app.explanation_request import (
     asks_for_explanations,
     read_request,
 )
-from app.front import Answered, Headers
+from app.front import Answered
 from app.model_cache import ServedModel
+from app.packing import packed
 from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
 from app.store.records import Deployment, User, check_id
+from app.workload import content_length, is_bulk, most_rows
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
+from backends.timeseries.refusals import NoValidOutputRows
 from schemas.arguments import PredictionArguments, read_arguments
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-# Each part of an answer is a write of its own; smaller answers are worth a copy.
-_ONE_WRITE = 65_536
-# Explaining a row takes as long as predicting so many, at least.
-_EXPLAINING = 20
-# Smaller answers grow, or gain nothing worth the time, when compressed.
-_COMPRESS_FROM = 1400
 
 
 def predict(
@@ -95,35 +89,37 @@ def predict(
             )
         record.stage("accept")
 
-        is_bulk = _is_bulk(services, environ, served, arguments, explained)
-        with services.admission.bulk(deadline) if is_bulk else nullcontext():
-            if is_bulk:
+        is_large = is_bulk(environ, served, arguments, explained, services.config)
+        with services.admission.bulk(deadline) if is_large else nullcontext():
+            if is_large:
                 record.stage("wait")
+            try:
+                body = _body(services, environ, deadline)
+            except NoDataToPredict:
+                if served.model.time_series is not None:
+                    raise NoValidOutputRows from None
+                raise
+            record.received = len(body)
+            record.stage("read")
+
             if explained is not None:
                 allowed = time.monotonic() + services.config.explanation_seconds
                 explained = explained.until(min(allowed, deadline))
             answering = _answering(services, deployment, served, arguments, explained)
-            try:
-                body = _body(services, environ, deadline)
-            except NoDataToPredict:
-                raise answering.without_rows() from None
-            record.received = len(body)
-            record.stage("read")
-
             content_type = environ.get("CONTENT_TYPE")
             chunks = answering.read(body, content_type, services.config)
             first = next(chunks)
             record.stage("decode")
 
             writer, work = answering.begin(kind, first)
-            each = services.bulk.map if is_bulk else in_turn
+            each = services.bulk.map if is_large else in_turn
             parts = [writer.head]
-            most = _most_rows(services, explained)
+            most = most_rows(explained, services.config)
             for rows in each(work, _counted(first, chunks, record, most), deadline):
                 parts += [writer.separator, rows] if len(parts) > 1 else [rows]
             parts.append(writer.foot)
             record.stage("score")
-    parts, encoding = _packed(parts, environ)
+    parts, encoding = packed(parts, environ)
     headers = [
         ("Content-Type", writer.media_type),
         ("Content-Length", str(sum(map(len, parts)))),
@@ -266,47 +262,6 @@ def _answering(
     return Forecasting(served, deployment.settings, *wishes, asked)
 
 
-def _content_length(environ: WSGIEnvironment) -> int | None:
-    # gunicorn has refused any that is not a number.
-    length = environ.get("CONTENT_LENGTH")
-    if length:
-        return int(length)
-    return None if "HTTP_TRANSFER_ENCODING" in environ else 0
-
-
-def _is_bulk(
-    services: Services,
-    environ: WSGIEnvironment,
-    served: ServedModel,
-    arguments: PredictionArguments,
-    explained: Explained | None,
-) -> bool:
-    length = _content_length(environ)
-    if length is None:
-        return True
-    # A compressed body may hold many times what was sent.
-    growth = 20 if environ.get("HTTP_CONTENT_ENCODING") else 1
-    if explained is not None:
-        growth *= _EXPLAINING
-    growth *= _forecasting(served, arguments)
-    return length * growth > services.config.bulk_body
-
-
-def _forecasting(served: ServedModel, arguments: PredictionArguments) -> int:
-    """How many times the work of a prediction a row may be."""
-    spec = served.model.time_series
-    if spec is None:
-        return 1
-    growth, furthest = 1, int(spec["forecastWindow"]["end"])
-    if spec.get("strategy") == "recursive":
-        # Step by step.
-        growth *= furthest
-    if arguments.predictions_start_date is not None:
-        # Every row at every distance.
-        growth *= furthest - int(spec["forecastWindow"]["start"]) + 1
-    return growth
-
-
 def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
     connection = environ.get("gunicorn.socket")
     if connection is not None:
@@ -314,7 +269,7 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
     try:
         return read_body(
             environ["wsgi.input"],
-            content_length=_content_length(environ),
+            content_length=content_length(environ),
             content_encoding=environ.get("HTTP_CONTENT_ENCODING"),
             limits=services.config,
             deadline=deadline,
@@ -332,13 +287,6 @@ def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> byte
             services.slow_clients.done(connection)
 
 
-def _most_rows(services: Services, explained: Explained | None) -> int:
-    """Rows that an answer has room for. It is held in memory until it is sent."""
-    if explained is None:
-        return sys.maxsize
-    return services.config.max_explanations // max(1, explained.told.items)
-
-
 Pieces = TypeVar("Pieces", bound=Piece)
 
 
@@ -354,32 +302,3 @@ def _counted(
                 " rows at once, or ask for fewer explanations"
             )
         yield piece
-
-
-def _packed(
-    parts: list[bytes], environ: WSGIEnvironment
-) -> tuple[list[bytes], Headers]:
-    """The parts as they are sent, and the header that says how they are packed."""
-    encoding: Headers = []
-    size = sum(map(len, parts))
-    if size >= _COMPRESS_FROM and _accepts_gzip(
-        environ.get("HTTP_ACCEPT_ENCODING", "")
-    ):
-        encoding = [("Content-Encoding", "gzip")]
-        parts = list(_gzip(parts))
-    if size < _ONE_WRITE:
-        parts = [b"".join(parts)]
-    return parts, encoding
-
-
-@lru_cache(maxsize=256)
-def _accepts_gzip(header: str) -> bool:
-    return bool(parse_accept_header(header).quality("gzip"))
-
-
-def _gzip(parts: Iterable[bytes]) -> Iterator[bytes]:
-    # Level 1: the answer should not wait for its compression.
-    compressor = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
-    for part in parts:
-        yield compressor.compress(part)
-    yield compressor.flush()

@@ -57,7 +57,7 @@ MEMBERS = {
     # The type of exception that its bodies raise.
     "gunicorn": ["app.front", "app.predictions"],
     # Only what it knows of HTTP; no request, no response.
-    "werkzeug": [*WEB, "app.body"],
+    "werkzeug": [*WEB, "app.body", "app.packing"],
 }
 
 # Ours, and all of ours that it may import. The first pattern that fits counts.

@@ -30,7 +30,6 @@ from backends.timeseries.forecasting import Forecast, parts_of
 from backends.timeseries.levels import inverse
 from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Panel
-from backends.timeseries.refusals import NoValidOutputRows
 
 Floats = NDArray[np.float64]
 
@@ -92,10 +91,6 @@ class Forecasting(Answers[Part]):
     def read_file(self, data: bytes, limits: Config) -> Iterator[Part]:
         """The same of a CSV file; see `RowsWanted.read_file`."""
         yield from self._parts(self._rows_wanted(limits).read_file(data), limits)
-
-    def without_rows(self) -> Exception:
-        """What is wrong with a request that has no body."""
-        return NoValidOutputRows()
 
     def begin(self, kind: Kind, first: Part) -> tuple[Writer, Callable[[Part], bytes]]:
         """The writer for forecasts, and what fills it; see `Answering.begin`.

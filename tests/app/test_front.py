@@ -179,9 +179,13 @@ def test_predictions_are_direct_views(app):
         if isinstance(app.view_functions[rule.endpoint], DirectView)
     }
     wanted = {layout.format("<deployment_id>") for layout in (LEGACY, SERVERLESS)}
-    older = LEGACY.replace("predictions", "predictionExplanations")
-    wanted.add(older.format("<deployment_id>"))
-    for name in ("predict", "predictionExplanations", "reasonCodesPredictions"):
+    for name in ("predictionExplanations", "timeSeriesPredictions"):
+        older = LEGACY.replace("predictions", name)
+        wanted.add(older.format("<deployment_id>"))
+    for name in (
+        *("predict", "timeSeriesPredict"),
+        *("predictionExplanations", "reasonCodesPredictions"),
+    ):
         wanted.add(f"/predApi/v1.0/<project_id>/<model_id>/{name}")
     assert direct == wanted
 
