@@ -58,8 +58,13 @@ def choices(panel: Panel, training: TrainingRows) -> Iterator[tuple[int, list[Ah
     ends = origins + spec.feature_derivation_window.end
     is_known = known[grid.find(series, ends)]
     has_row = grid.find(series, origins) >= 0
+    # A request has to have one of these, and all of those below.
+    before = np.pad(
+        np.cumsum(known[grid.rows], axis=1, dtype=np.int32), [(0, 0), (1, 0)]
+    )
+    first, end = origins + spec.effective_start + 1 - grid.low, ends + 1 - grid.low
+    has_row &= before[series, end] > before[series, first]
     for offset in range(differenced_from(spec) or 0, 0):
-        # A request has to have all of these.
         has_row &= known[grid.find(series, origins + offset)]
     candidates, counts = np.unique(origins[has_row], return_counts=True)
     possible = np.isin(candidates, origins[has_row & is_known])
