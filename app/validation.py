@@ -113,9 +113,9 @@ def replay(folder: str) -> tuple[int, int, float]:
         return len(golden.rows), 0, largest
     # What it brings is imported where there are time series.
     from app.model_cache import load_served
-    from app.timeseries import sample
+    from app.timeseries.sample_replay import replay
 
-    forecasts, difference = sample.replay(path, load_served(path, None))
+    forecasts, difference = replay(path, load_served(path, None))
     return len(golden.rows), forecasts, max(largest, difference)
 
 

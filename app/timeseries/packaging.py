@@ -16,7 +16,7 @@ from app.config import Config
 from app.model_cache import ServedModel
 from app.reference import Scored
 from app.timeseries.card import TimeSeriesOptions, card_of, open_model_files
-from app.timeseries.golden_sample import copy_given, write_sample
+from app.timeseries.sample_writing import copy_given, write_sample
 from app.training_data import TrainingDataRejected, read_table
 from app.validation import validate
 from backends import bundle, load

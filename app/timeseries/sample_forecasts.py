@@ -1,7 +1,7 @@
 """Forecasts of a golden sample, found another way than serving finds them.
 
-Features are derived from all of the training data, the training library answers them,
-and transforms are undone number by number.
+Features are derived from the training data, the training library answers them, and
+transforms are undone number by number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.golden import Answer, Record
-from app.timeseries.sample import derived_cells
+from app.timeseries.sample_replay import derived_cells
 from app.timeseries.sample_request import Ahead, history_of
 from backends.model import Model
 from backends.timeseries.panel import Panel

@@ -15,7 +15,7 @@ from app.bundling import PackagingRefused
 from app.config import Config
 from app.timeseries.card import TimeSeriesOptions
 from app.timeseries.packaging import package
-from app.timeseries.sample import read_answer
+from app.timeseries.sample_replay import read_answer
 from app.validation import validate
 from backends import bundle
 from backends.bundle import BundleRejected

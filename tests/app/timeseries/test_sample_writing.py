@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, event, given, settings
 
 from app.model_cache import load_served
-from app.timeseries import sample
 from app.timeseries.card import derived_features
-from app.timeseries.golden_sample import write_sample
+from app.timeseries.sample_replay import replay
 from app.timeseries.sample_request import choices
+from app.timeseries.sample_writing import write_sample
 from backends import bundle
 from backends.features import read_text
 from backends.model import Feature, Model
@@ -96,7 +96,7 @@ def test_sample_of_any_spec_is_answered_alike(case: Case) -> None:
         doubt = write_sample(folder, served, table, panel, training)
         event(f"{case.spec.strategy}: {(doubt or 'a sample')[:8]}")
         assume(doubt is None or "no forecast point" not in doubt)
-        forecasts, _ = sample.replay(folder, served)
+        forecasts, _ = replay(folder, served)
         assert forecasts > 0
 
 

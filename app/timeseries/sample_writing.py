@@ -16,12 +16,12 @@ from app import golden
 from app.bundling import PackagingRefused
 from app.model_cache import ServedModel
 from app.prediction_columns import label_text
-from app.timeseries.sample import DERIVED, replay
 from app.timeseries.sample_forecasts import (
     SampleForecast,
     forecast_directly,
     forecast_recursively,
 )
+from app.timeseries.sample_replay import DERIVED, replay
 from app.timeseries.sample_request import Ahead, choices, request_of, rows_at
 from backends.bundle import (
     GIVEN,

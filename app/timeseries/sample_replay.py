@@ -1,4 +1,4 @@
-"""Golden samples: requests for forecasts in a bundle, and what they are answered.
+"""Replays golden samples: a bundle's requests for forecasts, and their answers.
 
 A sample goes from a request's rows to forecasts, where golden rows begin behind the
 derivation of features. Its answer was not computed by the code that serves.
