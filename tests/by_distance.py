@@ -17,7 +17,8 @@ from backends import bundle, load
 from backends.explanations import choosing
 from backends.features import Decoder
 from backends.model import Feature, Model, Task
-from backends.onnx_graph import inspect, write_served
+from backends.onnx_graph import inspect
+from tests.boosters import save_booster
 
 TOWNS = ("Bern", "Oslo", "Rome")
 DISTANCE = Feature("Forecast Distance", "numeric", dtype="int64", missing="error")
@@ -77,7 +78,7 @@ def make_by_distance(
         )
         suffix = "txt" if format == "lightgbm" else format
         files[distance] = f"model-{distance}.{suffix}"
-        _save(boosters[distance], folder / files[distance], format)
+        save_booster(boosters[distance], folder / files[distance], format)
     graph = inspect(folder / files[distances[0]]) if format == "onnx" else None
     labels = {"regression": (), "binary": ("low", "high")}
     model = Model(
@@ -129,19 +130,3 @@ def _trained(
         codes, target, categorical_feature=categorical, params=parameters
     )
     return lightgbm.train(parameters, data, num_boost_round=8)
-
-
-def _save(booster: lightgbm.Booster, path: Path, format: str) -> None:
-    if format == "lightgbm":
-        booster.save_model(path)
-        return
-    from onnxmltools import convert_lightgbm
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    # A graph's own categories would be strings.
-    kinds = [("input", FloatTensorType([None, booster.num_feature()]))]
-    made = convert_lightgbm(booster, initial_types=kinds, zipmap=False)
-    source = path.with_suffix(".source")
-    source.write_bytes(made.SerializeToString())
-    write_served(source, path, inspect(source))
-    source.unlink()
