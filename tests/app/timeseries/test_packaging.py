@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,58 +30,13 @@ from backends.explanations.materials import Materials
 from backends.features import Columns
 from backends.timeseries import known_series
 from tests.forecasts import Forecaster, as_csv
+from tests.training_files import write_training_files
 
 CONFIG = Config()
 NAMES = (
     *("sales", "stores", "passengers", "weather", "jobs", "visits"),
     *("by-distance", "onnx-power"),
 )
-
-
-def write(folder: Path, made: Forecaster, **changes: Any) -> dict[str, Any]:
-    """A data scientist's files; returns what packaging is told of them."""
-    folder.mkdir(exist_ok=True)
-    for name in {made.model.file, *made.model.files.values()}:
-        shutil.copy(made.folder / name, folder / name)
-    raw = {key: each for key, each in made.spec.raw.items() if key != "models"}
-    (folder / "spec.json").write_text(json.dumps({**raw, **changes}))
-    (folder / "data.csv").write_bytes(as_csv(made.rows))
-    files = list(made.model.files.values()) or [made.model.file]
-    return {
-        "models": tuple(folder / name for name in files),
-        "spec": folder / "spec.json",
-        "data": folder / "data.csv",
-        "out": folder / "bundle",
-    }
-
-
-@pytest.fixture(scope="module")
-def packaged(
-    forecasters: Mapping[str, Forecaster], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], PackageReport]:
-    """Bundles by the forecaster's name, each made once."""
-    kept: dict[str, PackageReport] = {}
-
-    def find(name: str) -> PackageReport:
-        if name not in kept:
-            folder = tmp_path_factory.mktemp(name)
-            given = write(folder, forecasters[name])
-            kept[name] = package(TimeSeriesOptions(**given), CONFIG)
-        return kept[name]
-
-    return find
-
-
-@pytest.fixture
-def again(
-    packaged: Callable[[str], PackageReport], tmp_path: Path
-) -> Callable[[str], Path]:
-    """A copy of a bundle, to be changed."""
-
-    def copy(name: str) -> Path:
-        return Path(shutil.copytree(packaged(name).folder, tmp_path / "again"))
-
-    return copy
 
 
 def refused(
@@ -93,7 +47,9 @@ def refused(
     **changes: Any,
 ) -> str:
     """What packaging says of a changed spec, or of other options."""
-    given = write(folder / "given", forecasters[name], **changes) | dict(options or {})
+    given = write_training_files(folder / "given", forecasters[name], **changes) | dict(
+        options or {}
+    )
     with pytest.raises(
         (PackagingRefused, ModelFileRejected, TrainingDataRejected, BundleRejected)
     ) as error:
@@ -185,7 +141,7 @@ def test_holdout_of_its_own_brings_its_history(
     forecasters: Mapping[str, Forecaster], tmp_path: Path
 ) -> None:
     made = forecasters["jobs"]
-    given = write(tmp_path, made)
+    given = write_training_files(tmp_path, made)
     last = {row["month"] for row in made.rows[60:90]}
     rows = [row for row in made.rows if row["month"] in last]
     (tmp_path / "held.csv").write_bytes(as_csv(rows))
@@ -257,10 +213,12 @@ def test_spec_may_name_the_files(
 ) -> None:
     made = forecasters["by-distance"]
     files = {"1": "model-1.txt", "3": "model-3.txt", "2": "model-2.txt"}
-    given = write(tmp_path / "several", made, models=files)
+    given = write_training_files(tmp_path / "several", made, models=files)
     report = package(TimeSeriesOptions(**given | {"models": (), "name": "m"}), CONFIG)
     assert report.model.files == made.model.files
-    given = write(tmp_path / "one", forecasters["stores"], model={"file": "model.txt"})
+    given = write_training_files(
+        tmp_path / "one", forecasters["stores"], model={"file": "model.txt"}
+    )
     report = package(TimeSeriesOptions(**given | {"models": ()}), CONFIG)
     assert report.model.file == "model.txt"
     assert report.model.name == "spec"
@@ -270,7 +228,7 @@ def test_feature_of_the_distances_name_gives_way(
     forecasters: Mapping[str, Forecaster], tmp_path: Path
 ) -> None:
     made = forecasters["stores"]
-    given = write(tmp_path, made)
+    given = write_training_files(tmp_path, made)
     report = package(
         TimeSeriesOptions(**given | {"models": given["models"] * 3}), CONFIG
     )
@@ -400,7 +358,7 @@ def test_task_is_that_of_the_target_type(
         raw.pop(key, None)
     if target_type != "Regression":
         raw["classes"] = ["a", "b"]
-    given = write(tmp_path, made)
+    given = write_training_files(tmp_path, made)
     given["spec"].write_text(json.dumps(raw))
     with pytest.raises(ModelFileRejected, match=words):
         package(TimeSeriesOptions(**given), CONFIG)
@@ -411,7 +369,7 @@ def test_category_columns_of_pandas_have_the_codes_of_the_spec(
     forecasters: Mapping[str, Forecaster], tmp_path: Path, is_whole: bool
 ) -> None:
     made = forecasters["stores"]
-    given = write(tmp_path, made)
+    given = write_training_files(tmp_path, made)
     frame = pd.DataFrame(made.training.matrix, columns=made.spec.names)
     frame["store (actual)"] = frame["store (actual)"].astype(int).astype("category")
     rows = np.ones(len(frame), bool) if is_whole else frame["store (actual)"] != 1
@@ -432,7 +390,7 @@ def test_each_distance_may_have_a_graph(
     forecasters: Mapping[str, Forecaster], tmp_path: Path
 ) -> None:
     graph = forecasters["onnx-power"]
-    given = write(tmp_path, graph)
+    given = write_training_files(tmp_path, graph)
     models = given["models"] * 4
     report = package(TimeSeriesOptions(**given | {"models": models}), CONFIG)
     assert list(report.model.files) == [1, 2, 3, 4]

@@ -21,48 +21,15 @@ from backends import bundle
 from backends.bundle import BundleRejected
 from backends.model import Model
 from tests.forecasts import Forecaster, as_csv
+from tests.training_files import write_training_files
 
 CONFIG = Config()
 
 
-@pytest.fixture(scope="module")
-def packaged(
-    forecasters: Mapping[str, Forecaster], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Bundles by the forecaster's name, each made once."""
-    kept: dict[str, Path] = {}
-
-    def find(name: str) -> Path:
-        if name not in kept:
-            made, folder = forecasters[name], tmp_path_factory.mktemp(name)
-            kept[name] = make(folder, made)
-        return kept[name]
-
-    return find
-
-
 def make(folder: Path, made: Forecaster, **changes: Any) -> Path:
     """Package a forecaster, its spec changed."""
-    (folder / "spec.json").write_text(json.dumps({**made.spec.raw, **changes}))
-    (folder / "data.csv").write_bytes(as_csv(made.rows))
-    files = list(made.model.files.values()) or [made.model.file]
-    options = TimeSeriesOptions(
-        models=tuple(made.folder / name for name in files),
-        spec=folder / "spec.json",
-        data=folder / "data.csv",
-        out=folder / "bundle",
-    )
-    return package(options, CONFIG).folder
-
-
-@pytest.fixture
-def again(packaged: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a bundle, to be changed."""
-
-    def copy(name: str) -> Path:
-        return Path(shutil.copytree(packaged(name), tmp_path / "again"))
-
-    return copy
+    given = write_training_files(folder, made, **changes)
+    return package(TimeSeriesOptions(**given), CONFIG).folder
 
 
 def bundle_card(folder: Path) -> Model:
