@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -70,7 +70,7 @@ def score(
     Raises PredictionNotFinite naming the row, and what `judged` raises.
     """
     values = backend.predict(columns)
-    _refuse_not_finite(values, first_row)
+    refuse_not_finite(values, range(first_row, first_row + len(values)))
     return judged(backend, columns, values, rules)
 
 
@@ -122,14 +122,19 @@ def _judge(
     return humbled
 
 
-def _refuse_not_finite(values: NDArray[np.float64], first_row: int) -> None:
+def refuse_not_finite(
+    values: NDArray[np.float64], rows: Sequence[int] | NDArray[np.int64]
+) -> None:
+    """Raise PredictionNotFinite for the first row with a value that is no number.
+
+    values: float64 (n_rows, k). rows: their numbers in the request.
+    """
     # Most requests have one row, and numpy's calls cost as much for it as for many.
     if values.size == 1 and isfinite(values.item()):
         return
     finite = np.isfinite(values)
     if not np.logical_and.reduce(finite, axis=None):
-        row = first_row + int(np.argmin(finite.all(axis=1)))
-        raise PredictionNotFinite(row)
+        raise PredictionNotFinite(int(rows[int(np.argmin(finite.all(axis=1)))]))
 
 
 def outlier_bounds(

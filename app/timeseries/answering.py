@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from app.answering import Answers, Kind, Writer
 from app.config import Config
-from app.errors import IntervalsUnknown, PredictionNotFinite
+from app.errors import IntervalsUnknown
 from app.explanation_columns import Told
-from app.scoring import Rules, judged
+from app.scoring import Rules, judged, refuse_not_finite
 from app.timeseries.chunk import ForecastChunk
 from app.timeseries.rows import Rows, RowsWanted
 from app.timeseries.window import Asked, Limits, Plan, plan
@@ -28,7 +28,6 @@ from backends.model import Model
 from backends.timeseries.backend import TargetBackend
 from backends.timeseries.forecasting import Forecast, parts_of
 from backends.timeseries.levels import inverse
-from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -163,7 +162,7 @@ def _written(
     backend, wanted = forecasting.backend, part.plan
     pairs, panel = wanted.pairs.take(part.pairs), wanted.panel
     forecast = backend.forecast(panel, wanted.grid, pairs)
-    _refuse_not_finite(forecast.values, pairs)
+    refuse_not_finite(forecast.values, pairs.rows)
     derivation = forecast.derivation
     columns = Columns(derivation.matrix, offset=derivation.offset)
     predictions = judged(
@@ -177,7 +176,7 @@ def _written(
     intervals = None
     if interval is not None:
         intervals = _intervals(backend, forecast, pairs.distances, interval)
-        _refuse_not_finite(intervals, pairs)
+        refuse_not_finite(intervals, pairs.rows)
     chunk = ForecastChunk(
         columns=columns,
         row_ids=pairs.rows,
@@ -191,12 +190,6 @@ def _written(
         intervals=intervals,
     )
     return writer.rows(predictions, chunk)
-
-
-def _refuse_not_finite(values: Floats, pairs: Pairs) -> None:
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        raise PredictionNotFinite(int(pairs.rows[finite.argmin()]))
 
 
 def _series(panel: Panel, series: NDArray[np.int64]) -> list[Any] | None:
@@ -226,9 +219,7 @@ def _intervals(
     size: int,
 ) -> Floats:
     """Low and high of each forecast, float64 (n, 2), in the target's units."""
-    table = backend.spec.intervals[size]
-    bounds = np.full((int(distances.max()) + 1, 2), np.nan)
-    for distance, pair in table.items():
-        if distance < len(bounds):
-            bounds[distance] = pair
-    return inverse(forecast.sums[:, :1] + bounds[distances], backend.spec)
+    window, table = backend.spec.forecast_window, backend.spec.intervals[size]
+    bounds = np.array([table[each] for each in range(window.start, window.end + 1)])
+    chosen = bounds[distances - window.start]
+    return inverse(forecast.sums[:, :1] + chosen, backend.spec)

@@ -11,6 +11,7 @@ from typing import Any
 from app.bundling import BundleOptions, PackagingRefused, listed, positive_label
 from app.config import Config
 from app.model_file import ModelFile, open_model_file
+from app.timeseries.spec_models import model_paths
 from backends.base import ModelFileRejected
 from backends.model import Feature, Label, Model
 from backends.timeseries.spec import (
@@ -117,7 +118,7 @@ def _paths(options: TimeSeriesOptions, spec: Spec) -> list[Path]:
         return list(options.models)
     folder = options.spec.parent
     if spec.models:
-        return [folder / name for _, name in sorted(spec.models.items())]
+        return list(model_paths(spec, folder).values())
     named: Any = spec.raw.get("model") or {}
     if "file" not in named:
         raise PackagingRefused(

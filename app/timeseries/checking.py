@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.config import Config
-from app.errors import PredictionNotFinite
+from app.scoring import refuse_not_finite
 from app.store.records import DeploymentSettings
 from app.timeseries.card import TimeSeriesOptions, card_of, open_model_files
 from app.timeseries.rows import RowsWanted
@@ -60,7 +60,5 @@ def check(spec_file: Path, model: Path, sample: Path, config: Config) -> Check:
         limits = Limits(config.max_forecasts, config.max_steps)
         found = plan(panel, Asked(), limits, allow_partial=False)
         values = backend.forecast(panel, found.grid, found.pairs).values
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        raise PredictionNotFinite(int(found.pairs.rows[finite.argmin()]))
+    refuse_not_finite(values, found.pairs.rows)
     return Check(card, found, values)

@@ -1,4 +1,4 @@
-"""The model files that belong to a spec."""
+"""The model files that belong to a spec, by distance where there are several."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ def model_paths(spec: Spec, path: Path) -> dict[int | None, Path]:
     if not spec.models:
         return {None: path}
     folder = path if path.is_dir() else path.parent
-    return {distance: folder / name for distance, name in spec.models.items()}
+    return {distance: folder / name for distance, name in sorted(spec.models.items())}

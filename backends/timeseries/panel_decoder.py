@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.features import Decoder
-from backends.model import Feature
+from backends.features import Decoder, missing_among, read_text
+from backends.model import Feature, Label
+from backends.timeseries.cells import is_missing
 from backends.timeseries.dates import DateFormat
 from backends.timeseries.refusals import MissingColumns
 from backends.timeseries.spec import SeriesCode, Spec
@@ -23,9 +24,9 @@ class PanelDecoder:
     columns: of what features look at, the target left out.
     classes: of the target, if it is one of classes.
     dates: of timestamps.
-    watched: columns known in advance whose cells are looked at as they were sent: a
-        level that training did not have is no missing one, and what no feature uses
-        is not decoded.
+    watched: columns known in advance whose cells are looked at as they were sent, and
+        what tells whether one holds anything: a level that training did not have is no
+        missing one, and what no feature uses is not decoded.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -36,11 +37,11 @@ class PanelDecoder:
         )
         self.classes = Decoder((columns[spec.target],))
         self.dates = DateFormat(spec.datetime_format)
-        self.watched = tuple(
-            name
+        self.watched = {
+            name: _sent_among(columns[name].categories or ())
             for name in spec.known_in_advance
             if name not in used or columns[name].kind == "categorical"
-        )
+        }
         self._series = {
             feature.name: Decoder(
                 (Feature("series", "categorical", categories=feature.categories),)
@@ -79,3 +80,17 @@ class PanelDecoder:
             name: decoder.from_records(records).matrix[:, 0]
             for name, decoder in self._series.items()
         }
+
+
+def _sent_among(levels: Sequence[Label]) -> Callable[[Any], bool]:
+    """Whether a cell holds anything, be it a level that nobody knows.
+
+    levels: none of a column that no feature uses.
+    """
+    is_absent = missing_among(levels) if levels else is_missing
+    known = frozenset(map(read_text, levels))
+
+    def is_sent(cell: Any) -> bool:
+        return read_text(cell) in known or not (is_missing(cell) or is_absent(cell))
+
+    return is_sent

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from backends.features import (
     Columns,
     DataError,
-    missing_among,
     read_text,
 )
 from backends.timeseries.cells import (
@@ -83,9 +82,10 @@ class PanelReader:
             target = self._read_classes(cells[spec.target])
         else:
             target = self._read_target(cells[spec.target])
-        for name in self.decoder.watched:
-            sent = self._is_sent(name, cells[name])
-            self._sent.setdefault(name, []).append(sent)
+        for name, is_sent in self.decoder.watched.items():
+            values, codes = distinct(cells[name])
+            sent = np.array([is_sent(value) for value in values], np.bool_)
+            self._sent.setdefault(name, []).append(sent[codes])
         self._parts.append((times, series, target, columns.matrix))
         self._rows += len(times)
 
@@ -115,18 +115,6 @@ class PanelReader:
             columns,
             {name: np.concatenate(parts) for name, parts in self._sent.items()},
         )
-
-    def _is_sent(self, name: str, cells: Cells) -> Bools:
-        """Which cells hold anything, be it a level that nobody knows."""
-        levels = self.spec.columns[name].categories or ()
-        missing = missing_among(levels) if levels else is_missing
-        known = set(map(read_text, levels))
-        values, codes = distinct(cells)
-        sent = [
-            read_text(value) in known or not (is_missing(value) or missing(value))
-            for value in values
-        ]
-        return np.array(sent, np.bool_)[codes]
 
     def _read_times(self, cells: Cells) -> Ints:
         """Positions among the timestamps that were met so far."""

@@ -240,7 +240,7 @@ class Spec:
     transforms: applied in this order, undone in reverse.
     calendar: days of events, ISO 8601, ascending.
     intervals: size in percent to forecast distance to what is added to the prediction
-        before the inverse of log1p, low and high. A distance may be without.
+        before the inverse of log1p, low and high; every distance of the window.
     models: forecast distance to model file; empty: one model for all.
     raw: the JSON that the spec was read from.
     """

@@ -286,6 +286,16 @@ def test_replacement_answers_alike(change: dict[str, Any], said: str | None) -> 
 
 
 SERIES = {"datetimeColumn": "day", "datetimeFormat": "%Y-%m-%d"}
+FORECASTER = Model(
+    id="",
+    name="m",
+    format="lightgbm",
+    file="model.txt",
+    task="regression",
+    target="a",
+    features=(Feature("x", "numeric"),),
+    time_series=SERIES,
+)
 
 
 @pytest.mark.parametrize(
@@ -305,16 +315,7 @@ SERIES = {"datetimeColumn": "day", "datetimeFormat": "%Y-%m-%d"}
 def test_replacement_takes_the_same_rows(
     old: dict[str, Any] | None, new: dict[str, Any] | None, said: str | None
 ) -> None:
-    before = Model(
-        id="",
-        name="m",
-        format="lightgbm",
-        file="model.txt",
-        task="regression",
-        target="a",
-        features=(Feature("x", "numeric"),),
-        time_series=old,
-    )
+    before = replace(FORECASTER, time_series=old)
     if said is None:
         check_same_answers(before, replace(before, time_series=new))
     else:
@@ -324,16 +325,7 @@ def test_replacement_takes_the_same_rows(
 
 def test_intervals_that_are_told_are_the_models() -> None:
     card = {"predictionIntervals": {"space": "model", "80": {}, "95": {}}}
-    model = Model(
-        id="",
-        name="m",
-        format="lightgbm",
-        file="model.txt",
-        task="regression",
-        target="a",
-        features=(Feature("x", "numeric"),),
-        time_series=card,
-    )
+    model = replace(FORECASTER, time_series=card)
     check_intervals(DeploymentSettings(prediction_interval_size=50), model)
     check_intervals(DeploymentSettings(prediction_intervals=True), model)
     settings = DeploymentSettings(
