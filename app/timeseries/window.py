@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.timeseries.sufficiency import Known, newest_steps, refuse_unknown
 from backends.timeseries.clock import Times
 from backends.timeseries.dates import DateFormat
 from backends.timeseries.forecasting import grid_of
-from backends.timeseries.levels import (
-    baseline_of,
-    differenced_from,
-    seasonal_offsets,
-    undone_with,
-)
-from backends.timeseries.pairs import Origins, Pairs
+from backends.timeseries.pairs import Pairs
 from backends.timeseries.panel import Grid, Panel
 from backends.timeseries.refusals import (
     ForecastTooLarge,
     HistoryTooShort,
-    KnownInAdvanceMissing,
     NoRowsToPredict,
     NoValidOutputRows,
 )
-from backends.timeseries.spec import Spec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -113,18 +104,16 @@ def _forecast(panel: Panel, asked: Asked, limits: Limits, allow_partial: bool) -
     series = panel.series[rows]
     pairs = Pairs(series, origins[series], distances[rows], rows)
     grid = grid_of(panel, pairs, limits.cells)
-    known = _Known.of(panel, grid)
-    enough = _has_targets(known, pairs, allow_partial)
+    enough = Known.of(panel, grid).is_enough(pairs, allow_partial)
     if not allow_partial:
         enough &= panel.has_history(pairs.series, pairs.origins)
-        enough &= known.in_window(pairs)
         # Where all series have ended, lags are of another time than in training.
         latest = pairs.origins + spec.feature_derivation_window.end
-        enough &= bool((latest <= known.newest[pairs.series]).any())
+        enough &= bool((latest <= newest_steps(panel)[pairs.series]).any())
     if not enough.all():
         raise HistoryTooShort(spec)
     if not asked.relax_known_in_advance:
-        _refuse_unknown(panel, grid, pairs)
+        refuse_unknown(panel, grid, pairs)
     return Plan(panel, grid, pairs, np.full(len(pairs), point))
 
 
@@ -226,15 +215,12 @@ def _historical(
     _refuse_many(forecasts, limits)
     pairs = Pairs.between(panel, rows, nearest, counts)
     grid = grid_of(panel, pairs, limits.cells)
-    known = _Known.of(panel, grid)
-    enough = _has_targets(known, pairs, allow_partial)
-    if not allow_partial:
-        enough &= known.in_window(pairs)
+    enough = Known.of(panel, grid).is_enough(pairs, allow_partial)
     pairs = pairs.take(enough)
     if not len(pairs):
         raise HistoryTooShort(spec)
     if not asked.relax_known_in_advance:
-        _refuse_unknown(panel, grid, pairs)
+        refuse_unknown(panel, grid, pairs)
     points = panel.times_at(grid, pairs.series, pairs.origins)
     return Plan(panel, grid, pairs, points)
 
@@ -246,27 +232,12 @@ def _distances(panel: Panel, rows: Ints, allow_partial: bool) -> tuple[Ints, Int
     """
     spec, series, steps = panel.spec, panel.series[rows], panel.steps[rows]
     end = spec.feature_derivation_window.end
-    newest = _newest(panel)
+    newest = newest_steps(panel)
     nearest = np.maximum(steps + end - newest[series], spec.forecast_window.start)
     first = panel.first_steps[series]
     latest = end if allow_partial else spec.effective_start + 1
     furthest = np.minimum(steps + latest - first, spec.forecast_window.end)
     return nearest, furthest
-
-
-def _newest(panel: Panel) -> Ints:
-    """The newest step of each series whose target is known."""
-    known = ~np.isnan(panel.target)
-    newest = np.full(len(panel.labels), _BEFORE_ALL)
-    np.maximum.at(newest, panel.series[known], panel.steps[known])
-    return newest
-
-
-# Before every step that a panel may have.
-_BEFORE_ALL = -(2**62)
-
-
-# ---- What pairs need
 
 
 def _refuse_many(forecasts: int, limits: Limits) -> None:
@@ -275,96 +246,3 @@ def _refuse_many(forecasts: int, limits: Limits) -> None:
             f"The answer would have {forecasts} forecasts, more than"
             f" {limits.forecasts}: ask for fewer series or a shorter range at once"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Where a panel's targets are known.
-
-    at: bool (n + 1,), of each row; False behind them, where there is no row.
-    before: int32 (series, steps + 1): how many are known before each step of the grid.
-    newest: int64 (series,): the newest known step.
-    """
-
-    spec: Spec
-    grid: Grid
-    at: Bools
-    before: NDArray[np.int32]
-    newest: Ints
-
-    @classmethod
-    def of(cls, panel: Panel, grid: Grid) -> _Known:
-        at = np.append(~np.isnan(panel.target), False)
-        before = np.zeros((len(panel.labels), grid.rows.shape[1] + 1), np.int32)
-        np.cumsum(at[grid.rows], axis=1, out=before[:, 1:])
-        return cls(panel.spec, grid, at, before, _newest(panel))
-
-    def find(self, series: Ints, steps: Ints) -> Bools:
-        """Whether series have a target at steps of the grid."""
-        return np.asarray(self.at[self.grid.find(series, steps)])
-
-    def count(self, series: Ints, first: Ints, last: Ints) -> NDArray[np.int32]:
-        """How many targets series have from one step of the grid to another."""
-        low = self.grid.low
-        until = self.before[series, last - low + 1]
-        return np.asarray(until - self.before[series, first - low])
-
-    def in_window(self, pairs: Pairs) -> Bools:
-        """Whether there is a target at all in the derivation window of each pair."""
-        first = pairs.origins + self.spec.effective_start + 1
-        last = pairs.origins + self.spec.feature_derivation_window.end
-        return np.asarray(self.count(pairs.series, first, last) > 0)
-
-
-def _has_targets(known: _Known, pairs: Pairs, allow_partial: bool) -> Bools:
-    """Whether the targets that undo transforms are there, for each pair.
-
-    Unless a part of the history is enough, so are all that differences are made of.
-    """
-    spec = known.spec
-    baseline = baseline_of(spec)
-    if baseline is not None:
-        end = spec.feature_derivation_window.end
-        offsets = seasonal_offsets(pairs.distances, baseline.period, end)
-        return known.find(pairs.series, pairs.origins + offsets)
-    first = differenced_from(spec)
-    if first is None:
-        return np.ones(len(pairs), np.bool_)
-    origins = Origins.of(pairs)
-    if allow_partial:
-        found = np.ones(len(origins), np.bool_)
-        for offset in undone_with(spec):
-            found &= known.find(origins.series, origins.steps + offset)
-    else:
-        earliest = origins.steps + first
-        found = known.count(origins.series, earliest, origins.steps) == 1 - first
-    return np.asarray(found[origins.of_pair])
-
-
-def _refuse_unknown(panel: Panel, grid: Grid, pairs: Pairs) -> None:
-    """Raise KnownInAdvanceMissing if predicted rows lack what is known in advance."""
-    names = panel.spec.known_in_advance
-    if not names:
-        return
-    predicted: Iterable[NDArray[np.integer[Any]]]
-    if panel.spec.strategy == "recursive":
-        predicted = _rows_on_the_way(grid, pairs)
-    else:
-        predicted = [pairs.rows]
-    lacking = {
-        name
-        for rows in predicted
-        for name in names
-        if not panel.is_sent(name, rows).all()
-    }
-    if lacking:
-        raise KnownInAdvanceMissing([name for name in names if name in lacking])
-
-
-def _rows_on_the_way(grid: Grid, pairs: Pairs) -> Iterator[NDArray[np.int32]]:
-    """The rows of each step that is predicted, from all origins at once."""
-    origins = Origins.of(pairs)
-    last = origins.furthest(pairs)
-    for distance in range(1, int(last.max()) + 1):
-        wanted = last >= distance
-        yield grid.find(origins.series[wanted], origins.steps[wanted] + distance)
