@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from app.context import current_record
@@ -20,11 +21,15 @@ from app.errors import (
     DeadlineExceeded,
     DeploymentIsExternal,
     DeploymentNotActive,
+    DeploymentNotEnabled,
     DuplicateColumns,
     ExplainedDeploymentNotFound,
+    InsufficientScope,
     IntervalsUnknown,
     InvalidToken,
+    IsForecasting,
     IsTimeSeries,
+    JsonUnreadable,
     ModelUnavailable,
     NoCredentials,
     NoDataToPredict,
@@ -36,6 +41,8 @@ from app.errors import (
     PassthroughColumnsMissing,
     PredictionNotFinite,
     SlowClient,
+    TakesTensors,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from app.store.errors import UnknownDeployment
@@ -46,10 +53,13 @@ from backends.explanations.base import (
 )
 from backends.features import DataError
 from backends.humility import HumilityError
+from backends.tensors.refusals import DataUrlInvalid, FeatureMissing, TypeMismatch
 from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
 from schemas.arguments import InvalidArgument, InvalidInstant
 
 log = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
 
 # A status that HTTP knows nothing of: the documents' own.
 HUMILITY: Final = 480
@@ -59,6 +69,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     InvalidToken: 401,
     NoCredentials: 401,
     DatarobotKeyMissing: 401,
+    InsufficientScope: 403,
+    DeploymentNotEnabled: 403,
     UnknownDeployment: 404,
     ExplainedDeploymentNotFound: 404,
     DeploymentIsExternal: 400,
@@ -70,6 +82,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NotTimeSeries: 422,
     IsTimeSeries: 422,
     IntervalsUnknown: 422,
+    TakesTensors: 422,
+    IsForecasting: 422,
     ForecastRefused: 400,
     ForecastTooLarge: 413,
     NotAcceptable: 406,
@@ -83,12 +97,39 @@ _STATUS: Final[dict[type[Exception], int]] = {
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     DataError: 422,
+    TooManyRequests: 429,
     PredictionNotFinite: 422,
     Overloaded: 503,
     NotReady: 503,
     ModelUnavailable: 503,
     DeadlineExceeded: 504,
     SlowClient: 408,
+}
+
+# The rows API tells errors apart by a code, and its statuses are others.
+_ROWS: Final[dict[type[Exception], tuple[str, int]]] = {
+    FeatureMissing: ("FeatureNotFound", 400),
+    DataUrlInvalid: ("DataUriError", 400),
+    TypeMismatch: ("JsonPropertyTypeMismatch", 400),
+    JsonUnreadable: ("JsonParsingError", 400),
+    InvalidToken: ("InvalidTokenError", 401),
+    NoCredentials: ("InvalidTokenError", 401),
+    InsufficientScope: ("InsufficientScopeTokenError", 403),
+    DeploymentNotEnabled: ("DeploymentNotEnabled", 403),
+    HumilityError: ("BadData", 400),
+}
+_ROWS_CODES: Final = {
+    400: "BadData",
+    403: "InsufficientScopeTokenError",
+    404: "ResourceNotFound",
+    405: "MethodNotAllowed",
+    408: "RequestTimeout",
+    413: "RequestTooLarge",
+    415: "UnsupportedContentType",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "GatewayTimeout",
 }
 
 # The documented text has two blanks after "server.".
@@ -107,7 +148,7 @@ def register_error_handlers(app: Flask) -> None:
 
 def _http(error: HTTPException) -> Response:
     text = _UNKNOWN_URL if isinstance(error, NotFound) else error.description
-    response = message(text or error.name, error.code or 500)
+    response = _told(error, text or error.name, error.code or 500)
     # 405 names the methods that are allowed, 413 and 416 their own headers.
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
@@ -119,21 +160,40 @@ def _any(error: Exception) -> Response:
     status = _status(error)
     if status is None:
         log.exception("request %s failed", current_record().request_id)
-        return message(_INTERNAL, 500)
+        return _told(error, _INTERNAL, 500)
     if status == 503 and error.__cause__ is not None:
         log.error("request %s: %s", current_record().request_id, error.__cause__)
     text = error.message if isinstance(error, InvalidArgument) else str(error)
-    response = message(text, status)
+    response = _told(error, text, status)
     if status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
+def _told(error: Exception, text: str | dict[str, str], status: int) -> Response:
+    """The answer in the dialect of the address."""
+    if not request.path.startswith("/deployment/"):
+        return message(text, status)
+    known = _found(error, _ROWS)
+    if known is None:
+        status = 400 if status in (406, 422) else status
+        known = _ROWS_CODES.get(status, "BadData"), status
+    code, status = known
+    body = json.dumps({"errorCode": code, "errorMessage": text})
+    return Response(body, status, content_type="application/json")
+
+
 def _status(error: Exception) -> int | None:
+    return _found(error, _STATUS)
+
+
+def _found(error: Exception, table: Mapping[type[Exception], Entry]) -> Entry | None:
     kinds = type(error).__mro__
-    return next((_STATUS[kind] for kind in kinds if kind in _STATUS), None)
+    return next((table[kind] for kind in kinds if kind in table), None)
 
 
 def message(text: str | dict[str, str], status: int) -> Response:

@@ -23,6 +23,13 @@ class NoCredentials(AppError):
         super().__init__("Invalid Authorization header. No credentials provided.")
 
 
+class InsufficientScope(AppError):
+    """The token is good, and for another deployment only."""
+
+    def __init__(self) -> None:
+        super().__init__("The token is for another deployment")
+
+
 class DatarobotKeyMissing(AppError):
     """The datarobot-key header is absent, empty or wrong."""
 
@@ -46,6 +53,49 @@ class DeploymentNotActive(AppError):
 
     def __init__(self) -> None:
         super().__init__("The deployment you are trying to predict on is not active.")
+
+
+class DeploymentNotEnabled(AppError):
+    """The same, in the words of the rows API."""
+
+    def __init__(self, deployment_id: str) -> None:
+        super().__init__(
+            f"\N{OCTAGONAL SIGN} Deployment {deployment_id!r} is not enabled"
+        )
+
+
+class TakesTensors(AppError):
+    """The model takes named tensors, where one that takes columns is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The deployment's model takes and answers named tensors: send its rows to"
+            " /deployment/<id>/forward"
+        )
+
+
+class IsForecasting(AppError):
+    """Rows by name of a model that needs the history of series."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The deployment's model is a time series model: send its series to the"
+            " timeSeriesPredictions route"
+        )
+
+
+class TooManyRequests(AppError):
+    """The deployment was asked more often than it may be.
+
+    retry_after: whole seconds until it may be asked again.
+    """
+
+    def __init__(self, most: int, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            f"The deployment may be asked {most} times a minute; try again in"
+            f" {retry_after} s"
+        )
 
 
 class NotTimeSeries(AppError):
@@ -109,6 +159,10 @@ class ModelUnavailable(AppError):
 
 class BodyUnreadable(AppError):
     """The body is not what its type says, or cannot be told apart into rows."""
+
+
+class JsonUnreadable(BodyUnreadable):
+    """The body is to be JSON and is not."""
 
 
 class NoDataToPredict(AppError):

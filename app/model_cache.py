@@ -8,14 +8,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import backends
+from app.errors import TakesTensors
 from backends.base import Backend
 from backends.bundle import BundleRejected
 from backends.bundle import read as read_bundle
 from backends.explanations.materials import Materials
 from backends.features import Decoder
 from backends.model import Model
+
+if TYPE_CHECKING:
+    from backends.tensors.backend import TensorBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,22 @@ class ServedModel:
         object.__setattr__(self, "nbytes", nbytes)
 
 
+@dataclass(frozen=True, slots=True)
+class ServedTensors:
+    """A graph of named tensors, ready to answer rows of named values."""
+
+    model: Model
+    backend: TensorBackend
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, for the model cache's budget."""
+        return self.backend.nbytes
+
+
+Served = ServedModel | ServedTensors
+
+
 class ModelCache:
     """Loads models when first asked for and keeps them within a memory budget."""
 
@@ -56,7 +77,7 @@ class ModelCache:
         self._path = path
         self._compiled = compiled
         self._budget = budget
-        self._served: OrderedDict[str, ServedModel] = OrderedDict()
+        self._served: OrderedDict[str, Served] = OrderedDict()
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
 
@@ -69,7 +90,7 @@ class ModelCache:
         with self._lock:
             return self._bytes() >= self._budget
 
-    def get(self, model_id: str) -> ServedModel:
+    def get(self, model_id: str) -> Served:
         """The loaded model; loaded now if it is not yet.
 
         Raises ModelFileRejected or BundleRejected if the bundle cannot be loaded.
@@ -85,7 +106,7 @@ class ModelCache:
             with self._lock:
                 served = self._served.get(model_id)
             if served is None:
-                served = load_served(self._path(model_id), self._compiled(model_id))
+                served = load(self._path(model_id), self._compiled(model_id))
                 self._keep(model_id, served)
         return served
 
@@ -94,7 +115,7 @@ class ModelCache:
         served = self._served.get(model_id)
         return None if served is None else served.backend.engine
 
-    def _keep(self, model_id: str, served: ServedModel) -> None:
+    def _keep(self, model_id: str, served: Served) -> None:
         with self._lock:
             self._loading.pop(model_id, None)
             self._served[model_id] = served
@@ -112,13 +133,33 @@ class ModelCache:
                 del self._served[model_id]
 
 
-def load_served(folder: Path, compiled: Path | None) -> ServedModel:
+def load(folder: Path, compiled: Path | None) -> Served:
     """Load a bundle's model.
 
     compiled: what its deployment made of it; None if it is not deployed.
     Raises ModelFileRejected and BundleRejected.
     """
     model = read_bundle(folder)
+    if model.task != "tensors":
+        return _load(folder, model, compiled)
+    # What it brings is imported where there are such models.
+    from backends.tensors.backend import TensorBackend
+
+    return ServedTensors(model, TensorBackend(folder, model))
+
+
+def load_served(folder: Path, compiled: Path | None) -> ServedModel:
+    """Load the model of a bundle, one that takes columns; see `load`.
+
+    Raises TakesTensors for another.
+    """
+    model = read_bundle(folder)
+    if model.task == "tensors":
+        raise TakesTensors
+    return _load(folder, model, compiled)
+
+
+def _load(folder: Path, model: Model, compiled: Path | None) -> ServedModel:
     backend = backends.load(folder, model, compiled)
     series = None
     if model.time_series is not None:

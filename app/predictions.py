@@ -34,6 +34,7 @@ from app.errors import (
     NotReady,
     NotTimeSeries,
     SlowClient,
+    TakesTensors,
 )
 from app.explanation_request import (
     PREDICTIONS,
@@ -43,7 +44,7 @@ from app.explanation_request import (
     read_request,
 )
 from app.front import Answered
-from app.model_cache import ServedModel
+from app.model_cache import Served, ServedModel, ServedTensors
 from app.packing import packed
 from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
@@ -80,7 +81,8 @@ def predict(
         deployment = _deployment(
             services, deployment_id, user, arguments, route, record
         )
-        served, is_cached = _model(services, deployment, record)
+        found, is_cached = model_of(services, deployment, record)
+        served = _tabular(found)
         _check_route(served, arguments, route)
         explained = None
         if arguments.explanations is not None or route is not PREDICTIONS:
@@ -204,10 +206,13 @@ def not_found(*ids: str) -> ExplainedDeploymentNotFound:
     return ExplainedDeploymentNotFound("Not found")
 
 
-def _model(
+def model_of(
     services: Services, deployment: Deployment, record: RequestRecord
-) -> tuple[ServedModel, bool]:
-    # `_deployment` let none without a model through.
+) -> tuple[Served, bool]:
+    """A deployment's model, and whether it was loaded already.
+
+    deployment: one with a model. Raises ModelUnavailable.
+    """
     model_id = str(deployment.model_id)
     is_cached = model_id in services.models
     try:
@@ -216,6 +221,12 @@ def _model(
         raise ModelUnavailable from error
     record.model = served.model.id
     return served, is_cached
+
+
+def _tabular(served: Served) -> ServedModel:
+    if isinstance(served, ServedTensors):
+        raise TakesTensors
+    return served
 
 
 def _check_route(

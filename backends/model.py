@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Task = Literal["binary", "regression", "multiclass"]
+# "tensors": named inputs and outputs of any rank, which `io` describes.
+Task = Literal["binary", "regression", "multiclass", "tensors"]
 Kind = Literal["numeric", "categorical", "text"]
 DType = Literal["float64", "float32", "int64", "string"]
 Missing = Literal["nan", "error", "empty"]
@@ -54,7 +55,7 @@ class Model:
     file: name of the model file inside the bundle.
     labels: class labels in the model's order; empty for regression.
     positive_label: binary only, one of `labels`.
-    features: in the model's order.
+    features: in the model's order; none of a model of task "tensors".
     threshold: what a deployment starts with; binary only.
     prediction_bounds: low and high of the holdout predictions (0.5 and 99.5 %
         quantiles) in target units; regression only.
@@ -69,6 +70,7 @@ class Model:
     files: forecast distance to model file, ascending; empty: `file` scores all rows.
         Else it is the first of them, and the last feature, which the models themselves
         do not take, says which one scores a row.
+    io: task "tensors": the named inputs and outputs as JSON, see `backends.tensors`.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Model:
     link: Link | None = None
     time_series: Mapping[str, Any] | None = None
     files: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    io: Mapping[str, Any] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,6 +121,8 @@ class Model:
             del card["time_series"]
         if not self.files:
             del card[_FILES]
+        if self.io is None:
+            del card["io"]
         return card
 
     @classmethod
@@ -196,7 +201,10 @@ def _rules(model: Model) -> Iterator[tuple[str, bool]]:
     for feature in model.features:
         yield f"features: {feature.name!r}", _is_feature(feature)
     names = {feature.name for feature in model.features}
-    yield "features", 0 < len(names) == len(model.features)
+    yield "features", len(names) == len(model.features)
+    yield "features", bool(names) == (model.task != "tensors")
+    yield "io", isinstance(model.io, dict) == (model.task == "tensors")
+    yield "io", model.io is None or isinstance(model.io, dict)
     yield from _adjustment_rules(model, {*names, model.target})
     yield "time_series", isinstance(model.time_series, dict | None)
     yield "time_series", model.time_series is None or model.link is None

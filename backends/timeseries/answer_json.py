@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from backends.strict_json import Value
 from backends.timeseries.spec import Strategy, TargetType, Window
-from backends.timeseries.strict_json import Value
 
 # Above what a bundle holds.
 _MOST_FILES = 1_000

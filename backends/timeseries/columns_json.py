@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
 from backends.model import Feature, Label
+from backends.strict_json import Value, shown
 from backends.timeseries.dates import DateFormat
 from backends.timeseries.spec import (
     Derived,
@@ -17,7 +18,6 @@ from backends.timeseries.spec import (
     Strategy,
     TargetType,
 )
-from backends.timeseries.strict_json import Value, shown
 
 _Members: TypeAlias = Mapping[str, Value]
 

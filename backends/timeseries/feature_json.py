@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from backends.strict_json import Value, shown
 from backends.timeseries.columns_json import Roles
 from backends.timeseries.spec import (
     DATE_PARTS,
@@ -30,7 +31,6 @@ from backends.timeseries.spec import (
     extent,
 )
 from backends.timeseries.steps_json import MOST_STEPS, check_reach
-from backends.timeseries.strict_json import Value, shown
 
 _MOST_FEATURES = 10_000
 _MOST_NAME = 1024

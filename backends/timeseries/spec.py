@@ -16,6 +16,9 @@ from typing import Literal, get_args
 
 from backends.model import Feature, Label, Task
 
+# What reading a spec raises, under the name that training code knows it by.
+from backends.strict_json import SpecError as SpecError
+
 TargetType = Literal["Regression", "Binary", "Multiclass"]
 Unit = Literal["SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"]
 Strategy = Literal["direct", "recursive"]
@@ -52,10 +55,6 @@ DatePart = Literal[
 UNITS: tuple[Unit, ...] = get_args(Unit)
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
-
-
-class SpecError(ValueError):
-    """The spec cannot be used; the message begins with the path of what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backends.strict_json import read
 from backends.timeseries.answer_json import check_files, read_intervals, read_models
 from backends.timeseries.columns_json import (
     read_columns,
@@ -22,7 +23,6 @@ from backends.timeseries.steps_json import (
     read_transforms,
     read_windows,
 )
-from backends.timeseries.strict_json import read
 
 _VERSION = 1
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
+from backends.strict_json import Value, shown
 from backends.timeseries.spec import (
     UNITS,
     Baseline,
@@ -20,7 +21,6 @@ from backends.timeseries.spec import (
     Unit,
     Window,
 )
-from backends.timeseries.strict_json import Value, shown
 
 MOST_STEPS = 100_000
 _MOST_DISTANCES = 10_000

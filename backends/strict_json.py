@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from backends.model import Label
-from backends.timeseries.spec import SpecError
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -23,6 +22,10 @@ _MOST_LISTED = 40
 # What neither a database nor UTF-8 keeps.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+class SpecError(ValueError):
+    """A spec cannot be used; the message begins with the path of what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
