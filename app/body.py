@@ -14,15 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, Protocol
 
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import (
-    Data,
-    Field,
-    File,
-    MultipartDecoder,
-    NeedData,
-)
+from werkzeug.sansio.multipart import Field, File
 
 from app.config import Config
 from app.errors import (
@@ -32,6 +25,7 @@ from app.errors import (
     NoDataToPredict,
     UnsupportedMediaType,
 )
+from app.multipart import read_parts
 
 Kind = Literal["csv", "json"]
 
@@ -41,7 +35,6 @@ _STEP = 262_144
 _FREE_INFLATION = 1_048_576
 # Concatenated gzip or bz2 streams; each costs time, even an empty one.
 _MOST_STREAMS = 10_000
-_MOST_PARTS = 1_000
 
 
 class Stream(Protocol):
@@ -223,7 +216,7 @@ _UNTOLD = frozenset(
         "application/vnd.ms-excel",
     )
 )
-_MULTIPART = "multipart/form-data"
+MULTIPART = "multipart/form-data"
 _TEXT_CODECS = frozenset(
     module.name for module in pkgutil.iter_modules(encodings.__path__)
 ) - {
@@ -242,16 +235,17 @@ def unwrap(body: bytes, content_type: str) -> tuple[Kind, bytes]:
     Raises UnsupportedMediaType, BodyUnreadable, BodyTooLarge for parts without end,
     NoDataToPredict.
     """
-    media_type, codec, boundary = _content_type(content_type)
-    if media_type == _MULTIPART:
+    media_type, codec, boundary = read_content_type(content_type)
+    if media_type == MULTIPART:
         part, body = _file_part(body, boundary)
-        media_type, inner_codec, _ = _content_type(part.headers.get("Content-Type", ""))
+        head = part.headers.get("Content-Type", "")
+        media_type, inner_codec, _ = read_content_type(head)
         codec = inner_codec or codec
         if media_type in _UNTOLD and isinstance(part, File):
             media_type = part.filename.lower().rpartition(".")[2]
             media_type = media_type if media_type == "json" else ""
     kind = _kind(media_type)
-    data = _to_utf8(body, codec or "utf_8")
+    data = to_utf8(body, codec or "utf_8")
     if not data or data.isspace():
         raise NoDataToPredict
     return kind, data
@@ -259,8 +253,11 @@ def unwrap(body: bytes, content_type: str) -> tuple[Kind, bytes]:
 
 # Clients repeat themselves, and reading a header takes as long as decoding a row.
 @lru_cache(maxsize=128)
-def _content_type(header: str) -> tuple[str, str | None, str]:
-    """Return the type, the codec of its charset if it has one, and its boundary."""
+def read_content_type(header: str) -> tuple[str, str | None, str]:
+    """Return the type, the codec of its charset if it has one, and its boundary.
+
+    Raises UnsupportedMediaType for a charset that is not known.
+    """
     media_type, parameters = parse_options_header(header)
     charset = parameters.get("charset")
     codec = _codec(charset) if charset else None
@@ -295,44 +292,17 @@ def _codec(charset: str) -> str:
 
 def _file_part(body: bytes, boundary: str) -> tuple[File | Field, bytes]:
     """Return the headers and the content of the first part that is named "file"."""
-    if not boundary:
-        raise BodyUnreadable("The Content-Type of the multipart body has no boundary")
-    try:
-        reader = MultipartDecoder(
-            boundary.encode("ascii"),
-            # Bounds the headers of a part, not its content.
-            max_form_memory_size=4 * _STEP,
-            max_parts=_MOST_PARTS,
-        )
-        found = _find_file(reader, body)
-    except RequestEntityTooLarge as error:
-        raise BodyTooLarge("The body has too many parts, or too long heads") from error
-    except ValueError as error:
-        raise BodyUnreadable("The body is not valid multipart/form-data") from error
-    if found is None:
-        raise BodyUnreadable("The multipart body has no complete part named 'file'")
-    return found
+    for part, content in read_parts(body, boundary):
+        if part.name == "file":
+            return part, content
+    raise BodyUnreadable("The multipart body has no complete part named 'file'")
 
 
-def _find_file(
-    reader: MultipartDecoder, body: bytes
-) -> tuple[File | Field, bytes] | None:
-    part: File | Field | None = None
-    content = io.BytesIO()
-    for start in range(0, len(body), _STEP):
-        reader.receive_data(body[start : start + _STEP])
-        while not isinstance(event := reader.next_event(), NeedData):
-            if isinstance(event, File | Field):
-                part = event if event.name == "file" else None
-            elif isinstance(event, Data) and part is not None:
-                content.write(event.data)
-                if not event.more_data:
-                    return part, content.getvalue()
-    return None
+def to_utf8(data: bytes, codec: str) -> bytes:
+    """Return text in an encoding as valid UTF-8 without a byte order mark.
 
-
-def _to_utf8(data: bytes, codec: str) -> bytes:
-    """Return text in an encoding as valid UTF-8 without a byte order mark."""
+    codec: as `read_content_type` names it. Raises BodyUnreadable.
+    """
     if codec == "utf_8":
         if not data.isascii():
             for _ in _decoded(data, codec):

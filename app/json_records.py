@@ -42,19 +42,19 @@ def read_objects(data: bytes, piece_bytes: int) -> Iterator[list[dict[str, Any]]
     if opening is None:
         raise BodyUnreadable(f"The JSON body holds no rows: {_ROWS_EXPECTED}")
     if opening[1] is None:
-        yield [_single_row(_parse(data, 0))]
+        yield [_single_row(parse(data, 0))]
         return
     start, size = opening.end(1), piece_bytes
     while cut := _CUT.search(data, start + size):
         try:
-            records = _parse(b"[" + data[start : cut.start() + 1] + b"]", start - 1)
+            records = parse(b"[" + data[start : cut.start() + 1] + b"]", start - 1)
         except BodyUnreadable:
             # By multiples the whole work stays linear.
             size *= 2
             continue
         yield _checked_rows(records)
         start, size = cut.end(), piece_bytes
-    yield _checked_rows(_parse(b"[" + data[start:], start - 1))
+    yield _checked_rows(parse(b"[" + data[start:], start - 1))
 
 
 def _single_row(value: dict[str, Any]) -> dict[str, Any]:
@@ -72,8 +72,10 @@ def _checked_rows(records: list[Any]) -> list[dict[str, Any]]:
     return records
 
 
-def _parse(text: bytes, offset: int) -> Any:
+def parse(text: bytes, offset: int, expected: str = _ROWS_EXPECTED) -> Any:
     """Parse JSON whose first byte is the body's byte `offset`.
+
+    expected: what the whole body should be, for messages.
 
     Beyond JSON it takes NaN, Infinity and -Infinity, as many clients write them, and
     numbers too large for a float. Raises DuplicateColumns if an object has a key
@@ -91,7 +93,7 @@ def _parse(text: bytes, offset: int) -> Any:
     except json.JSONDecodeError as error:
         byte = offset + len(error.doc[: error.pos].encode())
         raise BodyUnreadable(
-            f"The body is not valid JSON: {error.msg} at byte {byte}; {_ROWS_EXPECTED}"
+            f"The body is not valid JSON: {error.msg} at byte {byte}; {expected}"
         ) from error
     except RecursionError as error:
         raise BodyUnreadable("The JSON body is nested too deeply") from error
