@@ -27,7 +27,7 @@ _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 # Nodes that hand values on: what an answer passes through after it was made.
 _PASSING = ("Cast", "Identity", "Reshape", "Slice", "Squeeze")
 
-_CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
+CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
 _REGRESSORS = ("LinearRegressor", "SVMRegressor", "TreeEnsembleRegressor")
 _LABELS = ("classlabels_int64s", "classlabels_ints", "classlabels_strings")
 
@@ -95,8 +95,8 @@ def inspect(path: Path, *, output: str | None = None) -> Graph:
     Raises ModelFileRejected with the reason and the remedy.
     """
     proto = onnx_file.read(path)
-    _refuse_foreign_operators(proto)
-    external_data = _external_data(proto, path.parent)
+    refuse_foreign_operators(proto)
+    external_data = find_external_data(proto, path.parent)
     session = open_session(path)
     inputs = read_inputs(session)
     outputs = tuple(
@@ -107,10 +107,10 @@ def inspect(path: Path, *, output: str | None = None) -> Graph:
         )
         for each in session.get_outputs()
     )
-    nodes = _Nodes(proto.graph)
+    nodes = Nodes(proto.graph)
     chosen = _choose(outputs, nodes, output)
     columns = _columns(outputs, chosen)
-    labels = _labels(nodes, chosen, columns)
+    labels = find_labels(nodes, chosen, columns)
     if chosen not in {each.name for each in outputs}:
         columns = len(labels)
     return Graph(
@@ -124,6 +124,29 @@ def inspect(path: Path, *, output: str | None = None) -> Graph:
     )
 
 
+def write_without_zip_maps(source: Path, target: Path) -> None:
+    """Write a graph whose outputs are the tensors that its ZipMaps take.
+
+    External data is not copied.
+    """
+    proto = onnx_file.read(source)
+    nodes = Nodes(proto.graph)
+    outputs: dict[str, Any] = {}
+    for output in proto.graph.output:
+        maker = nodes.maker(output.name)
+        if maker is not None and maker.op_type == "ZipMap":
+            (name, *_), columns = maker.input, len(label_attribute(maker))
+            output = onnx.helper.make_tensor_value_info(
+                name, onnx.TensorProto.FLOAT, [None, columns]
+            )
+        outputs.setdefault(output.name, output)
+    kept = [node for node in proto.graph.node if node.op_type != "ZipMap"]
+    del proto.graph.node[:], proto.graph.output[:], proto.graph.value_info[:]
+    proto.graph.node.extend(kept)
+    proto.graph.output.extend(outputs.values())
+    target.write_bytes(proto.SerializeToString())
+
+
 def write_served(source: Path, target: Path, graph: Graph) -> None:
     """Write the file that is served: a copy, or the graph without its ZipMap.
 
@@ -135,7 +158,7 @@ def write_served(source: Path, target: Path, graph: Graph) -> None:
         shutil.copyfile(source, target)
         return
     proto = onnx_file.read(source)
-    nodes = _Nodes(proto.graph)
+    nodes = Nodes(proto.graph)
     kept = nodes.leading_to(graph.output)
     element_type = _element_type(proto.graph)
     del proto.graph.node[:], proto.graph.output[:], proto.graph.value_info[:]
@@ -157,7 +180,8 @@ def _messages(message: Message) -> Iterator[Message]:
                 yield from _messages(child)
 
 
-def _refuse_foreign_operators(proto: Any) -> None:
+def refuse_foreign_operators(proto: Any) -> None:
+    """Raise ModelFileRejected for an operator that onnxruntime does not bring."""
     own = {(function.domain, function.name) for function in proto.functions}
     for node in _messages(proto):
         if not isinstance(node, onnx.NodeProto) or node.domain in _DOMAINS:
@@ -170,7 +194,11 @@ def _refuse_foreign_operators(proto: Any) -> None:
             )
 
 
-def _external_data(proto: Any, folder: Path) -> tuple[str, ...]:
+def find_external_data(proto: Any, folder: Path) -> tuple[str, ...]:
+    """Names of the files that hold a graph's weights, all of them in the folder.
+
+    Raises ModelFileRejected for one that lies anywhere else.
+    """
     names = set()
     for tensor in _messages(proto):
         if not isinstance(tensor, onnx.TensorProto):
@@ -205,7 +233,7 @@ def _external_file(folder: Path, tensor: str, places: Sequence[str]) -> str:
     return name
 
 
-class _Nodes:
+class Nodes:
     """The nodes of a graph by the values that they make."""
 
     def __init__(self, graph: Any) -> None:
@@ -242,7 +270,7 @@ def _taken(node: Any) -> set[str]:
     return {name for each in inner for name in each.input}
 
 
-def _choose(outputs: Sequence[Output], nodes: _Nodes, wanted: str | None) -> str:
+def _choose(outputs: Sequence[Output], nodes: Nodes, wanted: str | None) -> str:
     """The tensor that holds probabilities or values."""
     listed = ", ".join(f"{each.name} ({each.type})" for each in outputs)
     if wanted is not None:
@@ -267,17 +295,17 @@ def _choose(outputs: Sequence[Output], nodes: _Nodes, wanted: str | None) -> str
     return zip_map.input[0] if zip_map else fitting[0].name
 
 
-def _zip_map(nodes: _Nodes, output: Output) -> Any | None:
+def _zip_map(nodes: Nodes, output: Output) -> Any | None:
     maker = nodes.maker(output.name)
     return maker if maker is not None and maker.op_type == "ZipMap" else None
 
 
-def _split_up(nodes: _Nodes, outputs: Sequence[Output], listed: str) -> str:
+def _split_up(nodes: Nodes, outputs: Sequence[Output], listed: str) -> str:
     """The tensor that the outputs are the columns of, one for each class."""
     origins = {nodes.origin(each.name) for each in outputs}
     if len(origins) == 1:
         (origin,) = origins
-        if len(_labels(nodes, origin, len(outputs))) == len(outputs):
+        if len(find_labels(nodes, origin, len(outputs))) == len(outputs):
             return origin
     raise ModelFileRejected(
         f"several outputs could hold the predictions; the graph answers {listed}: "
@@ -285,21 +313,36 @@ def _split_up(nodes: _Nodes, outputs: Sequence[Output], listed: str) -> str:
     )
 
 
-def _labels(nodes: _Nodes, value: str, columns: int | None) -> tuple[int | str, ...]:
+def find_labels(nodes: Nodes, value: str, columns: int | None) -> tuple[int | str, ...]:
     """The labels that go with a value's columns; empty if the graph does not say."""
-    stated = [
-        _label_attribute(node)
-        for node in nodes.graph.node
-        if node.op_type == "ZipMap" and node.input[0] == value
-    ]
     # What the label output picks from comes before what a classifier inside says: a
     # model made of several numbers the classes of its parts.
-    stated.append(_picked_labels(nodes))
-    stated += [
-        _label_attribute(node)
-        for node in reversed(nodes.leading_to(value))
-        if node.op_type in _CLASSIFIERS
-    ]
+    stated = [*_mapped(nodes, value), _picked_labels(nodes), *_inside(nodes, value)]
+    return _fitting(stated, columns)
+
+
+def find_own_labels(
+    nodes: Nodes, value: str, columns: int | None
+) -> tuple[int | str, ...]:
+    """The same of a graph with several such values: what goes with this one alone."""
+    return _fitting([*_mapped(nodes, value), *_inside(nodes, value)], columns)
+
+
+def _mapped(nodes: Nodes, value: str) -> Iterator[tuple[int | str, ...]]:
+    for node in nodes.graph.node:
+        if node.op_type == "ZipMap" and node.input[0] == value:
+            yield label_attribute(node)
+
+
+def _inside(nodes: Nodes, value: str) -> Iterator[tuple[int | str, ...]]:
+    for node in reversed(nodes.leading_to(value)):
+        if node.op_type in CLASSIFIERS:
+            yield label_attribute(node)
+
+
+def _fitting(
+    stated: Sequence[tuple[int | str, ...]], columns: int | None
+) -> tuple[int | str, ...]:
     for labels in stated:
         fits = columns in (None, len(labels)) or (columns, len(labels)) == (1, 2)
         if len(labels) > 1 and fits:
@@ -307,7 +350,8 @@ def _labels(nodes: _Nodes, value: str, columns: int | None) -> tuple[int | str, 
     return ()
 
 
-def _label_attribute(node: Any) -> tuple[int | str, ...]:
+def label_attribute(node: Any) -> tuple[int | str, ...]:
+    """The labels that a node has as an attribute; empty if it has none."""
     for attribute in node.attribute:
         if attribute.name in _LABELS and attribute.ints:
             return tuple(attribute.ints)
@@ -316,7 +360,7 @@ def _label_attribute(node: Any) -> tuple[int | str, ...]:
     return ()
 
 
-def _picked_labels(nodes: _Nodes) -> tuple[int | str, ...]:
+def _picked_labels(nodes: Nodes) -> tuple[int | str, ...]:
     """The labels from which an output picks one by position."""
     weights = {each.name: each for each in nodes.graph.initializer}
     for output in nodes.graph.output:
@@ -341,7 +385,7 @@ def _columns(outputs: Sequence[Output], chosen: str) -> int | None:
 
 
 def _task(
-    nodes: _Nodes, chosen: str, columns: int | None, labels: Sequence[int | str]
+    nodes: Nodes, chosen: str, columns: int | None, labels: Sequence[int | str]
 ) -> Task | None:
     if labels:
         return "binary" if len(labels) == 2 else "multiclass"
