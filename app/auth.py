@@ -8,17 +8,19 @@ import hmac
 from datetime import datetime
 
 from app.errors import DatarobotKeyMissing, InvalidToken, NoCredentials
-from app.store.records import Snapshot, User
+from app.store.records import Caller, Snapshot
 
 
-def authenticate(header: str | None, snapshot: Snapshot, now: datetime) -> User:
-    """The user that an Authorization header names.
+def authenticate(header: str | None, snapshot: Snapshot, now: datetime) -> Caller:
+    """Whose request an Authorization header makes it, and what the token opens.
 
-    Bearer and Token carry the token; Basic carries the user's name and the token.
-    Schemes are compared without regard to case.
+    Bearer and Token carry the token; Basic carries the user's name and the token, or
+    the token in the place of the name and an empty password. Schemes are compared
+    without regard to case.
     Raises InvalidToken or NoCredentials.
 
-    Source: "Prediction API", the table of errors.
+    Source: "Prediction API", the table of errors; for the empty password "Using the
+    API with cURL" of the Deployment API.
     """
     scheme, _, credentials = (header or "").strip().partition(" ")
     credentials = credentials.strip()
@@ -30,18 +32,21 @@ def authenticate(header: str | None, snapshot: Snapshot, now: datetime) -> User:
     name = None
     if kind == "basic":
         name, credentials = _basic(credentials)
-    user = snapshot.authenticate(credentials, now)
-    if user is None or (name is not None and not _same(name, user.name)):
+    caller = snapshot.authenticate(credentials, now)
+    if caller is None or (name is not None and not _same(name, caller.user.name)):
         raise InvalidToken
-    return user
+    return caller
 
 
-def _basic(credentials: str) -> tuple[str, str]:
+def _basic(credentials: str) -> tuple[str | None, str]:
+    """The user's name, if there is one, and the token."""
     try:
         text = base64.b64decode(credentials, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise InvalidToken from None
-    name, _, token = text.partition(":")
+    name, colon, token = text.partition(":")
+    if colon and not token:
+        return None, name
     return name, token
 
 

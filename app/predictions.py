@@ -48,7 +48,7 @@ from app.model_cache import Served, ServedModel, ServedTensors
 from app.packing import packed
 from app.services import Services, now
 from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
-from app.store.records import Deployment, User, check_id
+from app.store.records import Caller, Deployment, check_id
 from app.workload import content_length, is_bulk, most_rows
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected
@@ -75,11 +75,11 @@ def predict(
     """
     deadline = time.monotonic() + services.config.request_seconds
     with services.admission:
-        user = user_of(services, environ, record)
+        caller = caller_of(services, environ, record)
         arguments = _arguments(environ.get("QUERY_STRING", ""))
         kind = _kind(environ.get("HTTP_ACCEPT", ""))
         deployment = _deployment(
-            services, deployment_id, user, arguments, route, record
+            services, deployment_id, caller, arguments, route, record
         )
         found, is_cached = model_of(services, deployment, record)
         served = _tabular(found)
@@ -133,21 +133,21 @@ def predict(
     return headers, parts
 
 
-def user_of(
+def caller_of(
     services: Services, environ: WSGIEnvironment, record: RequestRecord
-) -> User:
+) -> Caller:
     """Whose request this is. Raises NotReady, InvalidToken and NoCredentials."""
     if not services.has_read_store:
         raise NotReady
     header = environ.get("HTTP_AUTHORIZATION")
     try:
-        user = authenticate(header, services.snapshot, now())
+        caller = authenticate(header, services.snapshot, now())
     except InvalidToken:
         if not services.catch_up():
             raise
-        user = authenticate(header, services.snapshot, now())
-    record.user = user.id
-    return user
+        caller = authenticate(header, services.snapshot, now())
+    record.user = caller.user.id
+    return caller
 
 
 @lru_cache(maxsize=1024)
@@ -175,7 +175,7 @@ def _kind(accept: str) -> Kind:
 def _deployment(
     services: Services,
     deployment_id: str,
-    user: User,
+    caller: Caller,
     arguments: PredictionArguments,
     route: Route,
     record: RequestRecord,
@@ -184,7 +184,7 @@ def _deployment(
     if deployment_id not in services.snapshot.deployments:
         services.catch_up()
     try:
-        deployment = services.snapshot.deployment(deployment_id, user)
+        deployment = services.snapshot.deployment(deployment_id, caller)
     except UnknownDeployment:
         if not asks_for_explanations(arguments.explanations, route):
             raise

@@ -280,7 +280,7 @@ def test_every_exception_has_a_status_or_a_reason_to_have_none():
 
 def test_every_status_is_one_of_the_contract():
     assert set(_STATUS.values()) <= {
-        *(400, 401, 404, 406, 408, 413, 415, 422, 480, 503, 504)
+        *(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 480, 503, 504)
     }
     assert _STATUS[store_errors.UnknownDeployment] == 404
 

@@ -13,7 +13,7 @@ from app.auth import check_datarobot_key
 from app.blueprints.health import ping
 from app.explanation_request import PREDICTIONS, Route
 from app.front import Answered, DirectAnswer, DirectView
-from app.predictions import not_found, predict, user_of
+from app.predictions import caller_of, not_found, predict
 from app.services import Services
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def predict_for_project(
     check_datarobot_key(
         environ.get("HTTP_DATAROBOT_KEY"), services.config.datarobot_key
     )
-    user = user_of(services, environ, record)
-    deployment = services.snapshot.project_deployment(project_id, model_id, user)
+    caller = caller_of(services, environ, record)
+    deployment = services.snapshot.project_deployment(project_id, model_id, caller)
     if deployment is None:
         services.catch_up()
-        deployment = services.snapshot.project_deployment(project_id, model_id, user)
+        deployment = services.snapshot.project_deployment(project_id, model_id, caller)
     if deployment is None:
         raise not_found(project_id, model_id)
     return predict(services, record, environ, deployment.id, route)

@@ -13,6 +13,7 @@ from app.commands.state import opened_state
 
 if TYPE_CHECKING:
     from app.store.records import Token, User
+    from app.store.store import Store
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -62,7 +63,13 @@ def token() -> None:
 
 
 @token.command("create")
-@click.argument("user")
+@click.argument("user", required=False)
+@click.option(
+    "--deployment",
+    "deployment_id",
+    metavar="ID",
+    help="Instead of USER: it opens this deployment's predictions, and nothing else.",
+)
 @click.option(
     "--expires",
     type=_duration,
@@ -70,12 +77,20 @@ def token() -> None:
     help="How long it is good: 12h, 90d, 4w.  [until it is revoked]",
 )
 @json_option
-def create_token(user: str, expires: timedelta | None, as_json: bool) -> None:
-    """Print a new token of USER; it is shown this once."""
+def create_token(
+    user: str | None,
+    deployment_id: str | None,
+    expires: timedelta | None,
+    as_json: bool,
+) -> None:
+    """Print a new token of USER, or of one deployment; it is shown this once."""
+    if (user is None) == (deployment_id is None):
+        raise click.UsageError("Give a USER, or --deployment ID without one.")
     with opened_state() as state:
-        created, secret = state.store.create_token(user, expires)
+        created, secret = _created(state.store, user, deployment_id, expires)
+        names = {each.id: each.name for each in state.store.users()}
     if as_json:
-        facts = _token_facts(created, user)
+        facts = _token_facts(created, names[created.user_id])
         print_json({"token": secret} | facts)
         return
     click.echo(secret)
@@ -83,6 +98,17 @@ def create_token(user: str, expires: timedelta | None, as_json: bool) -> None:
     if created.expires_at is not None:
         until = f"expires {moment(created.expires_at)}"
     click.echo(f"Shown this once; {until}.", err=True)
+
+
+def _created(
+    store: Store,
+    user: str | None,
+    deployment_id: str | None,
+    expires: timedelta | None,
+) -> tuple[Token, str]:
+    if deployment_id is not None:
+        return store.create_deployment_token(deployment_id, expires)
+    return store.create_token(str(user), expires)
 
 
 @token.command("list")
@@ -96,10 +122,13 @@ def list_tokens(as_json: bool) -> None:
         print_json([_token_facts(each, names[each.user_id]) for each in tokens])
         return
     rows = [
-        (each.id, names[each.user_id], _state(each), each.created_at, each.expires_at)
+        (
+            *(each.id, names[each.user_id], each.deployment_id, _state(each)),
+            *(each.created_at, each.expires_at),
+        )
         for each in tokens
     ]
-    print_table(("ID", "USER", "STATE", "CREATED", "EXPIRES"), rows)
+    print_table(("ID", "USER", "DEPLOYMENT", "STATE", "CREATED", "EXPIRES"), rows)
 
 
 @token.command("revoke")
@@ -132,6 +161,7 @@ def _token_facts(token: Token, user_name: str) -> dict[str, Any]:
     return {
         "id": token.id,
         "user": user_name,
+        "deployment_id": token.deployment_id,
         "state": _state(token),
         "created_at": moment(token.created_at),
         "expires_at": token.expires_at and moment(token.expires_at),

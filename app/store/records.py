@@ -73,6 +73,7 @@ class Token:
     id: the first 24 characters of the plain text.
     digest: SHA-256 of the plain text, hexadecimal.
     expires_at: the first moment at which the token is no longer good; None: never.
+    deployment_id: the only deployment that it opens, one of the user's; None: all.
     """
 
     id: str
@@ -81,12 +82,29 @@ class Token:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    deployment_id: str | None
 
     def is_live(self, now: datetime) -> bool:
         """Neither revoked nor expired."""
         if self.revoked_at is not None:
             return False
         return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request it is, and what the token of the request opens.
+
+    deployment_id: the only deployment that the token opens; None: all that the user
+        may see.
+    """
+
+    user: User
+    deployment_id: str | None
+
+    def may_open(self, deployment_id: str) -> bool:
+        """False only if the token is for another deployment."""
+        return self.deployment_id is None or self.deployment_id == deployment_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +282,10 @@ class Deployment:
             settings.project_model_id or self.model_id,
         )
 
-    def is_visible_to(self, user: User) -> bool:
-        """A deployment belongs to its owner and to admins."""
-        return user.admin or user.id == self.owner_id
+    def is_visible_to(self, caller: Caller) -> bool:
+        """A deployment belongs to its owner and to admins, by a token that opens it."""
+        user = caller.user
+        return (user.admin or user.id == self.owner_id) and caller.may_open(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +304,8 @@ class Snapshot:
     deployments: Mapping[str, Deployment]
     models: Mapping[str, StoredModel]
 
-    def authenticate(self, secret: str, now: datetime) -> User | None:
-        """Whose token this is, or None when it is unknown, expired or revoked.
+    def authenticate(self, secret: str, now: datetime) -> Caller | None:
+        """Who has this token, or None when it is unknown, expired or revoked.
 
         now: with time zone.
         """
@@ -294,26 +313,29 @@ class Snapshot:
         token = self.tokens.get(digest)
         if token is None or not hmac.compare_digest(token.digest, digest):
             return None
-        return self.users[token.user_id] if token.is_live(now) else None
+        if not token.is_live(now):
+            return None
+        return Caller(self.users[token.user_id], token.deployment_id)
 
-    def deployment(self, deployment_id: str, user: User) -> Deployment:
-        """Raises UnknownDeployment, also for one that is not the user's to see."""
+    def deployment(self, deployment_id: str, caller: Caller) -> Deployment:
+        """Raises UnknownDeployment, also for one that is not the caller's to see."""
         deployment = self.deployments.get(deployment_id)
-        if deployment is None or not deployment.is_visible_to(user):
-            raise UnknownDeployment(deployment_id, user.id)
+        if deployment is None or not deployment.is_visible_to(caller):
+            raise UnknownDeployment(deployment_id, caller.user.id)
         return deployment
 
     def project_deployment(
-        self, project_id: str, model_id: str, user: User
+        self, project_id: str, model_id: str, caller: Caller
     ) -> Deployment | None:
-        """The oldest of the user's deployments with this older address."""
+        """The oldest of the caller's deployments with this older address."""
         address = (project_id, model_id)
-        found = (d for d in self.deployments_of(user) if d.project_address == address)
+        found = (d for d in self.deployments_of(caller) if d.project_address == address)
         return next(found, None)
 
-    def deployments_of(self, user: User) -> list[Deployment]:
-        """Those that the user may see, oldest first."""
-        return [each for each in self.deployments.values() if each.is_visible_to(user)]
+    def deployments_of(self, caller: Caller) -> list[Deployment]:
+        """Those that the caller may see, oldest first."""
+        every = self.deployments.values()
+        return [each for each in every if each.is_visible_to(caller)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,19 +143,26 @@ class Store:
         expires: from now; None: never.
         Raises UnknownUser and InvalidSetting.
         """
-        created_at = _now()
-        expires_at = _expiry(created_at, expires)
-        token_id = new_id()
-        secret = new_secret(token_id)
+        token, secret = _new_token(expires)
         with self._change() as connection:
             user = queries.get_user(connection, user_name)
-            token = Token(
-                id=token_id,
-                user_id=user.id,
-                digest=secret_digest(secret),
-                created_at=created_at,
-                expires_at=expires_at,
-                revoked_at=None,
+            token = replace(token, user_id=user.id)
+            queries.add(connection, token)
+        return token, secret
+
+    def create_deployment_token(
+        self, deployment_id: str, expires: timedelta | None = None
+    ) -> tuple[Token, str]:
+        """A new token, of the deployment's owner, that opens the deployment alone.
+
+        Like `create_token` otherwise. It goes when the deployment is deleted.
+        Raises UnknownDeployment and InvalidSetting.
+        """
+        token, secret = _new_token(expires)
+        with self._change() as connection:
+            deployment = queries.get_deployment(connection, deployment_id)
+            token = replace(
+                token, user_id=deployment.owner_id, deployment_id=deployment.id
             )
             queries.add(connection, token)
         return token, secret
@@ -353,7 +360,7 @@ class Store:
             return queries.humility_totals(connection, deployment_id, start, end)
 
     def delete_deployment(self, deployment_id: str) -> None:
-        """Its counts go with it, the model and its bundle stay.
+        """Its tokens and counts go with it, the model and its bundle stay.
 
         Raises UnknownDeployment.
         """
@@ -370,6 +377,23 @@ class Store:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _new_token(expires: timedelta | None) -> tuple[Token, str]:
+    """A token that is nobody's yet, and its plain text."""
+    created_at = _now()
+    token_id = new_id()
+    secret = new_secret(token_id)
+    token = Token(
+        id=token_id,
+        user_id="",
+        digest=secret_digest(secret),
+        created_at=created_at,
+        expires_at=_expiry(created_at, expires),
+        revoked_at=None,
+        deployment_id=None,
+    )
+    return token, secret
 
 
 def _check_name(name: str, what: str) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 # The newest migration. Known here so that looking whether a database is current
 # costs one query and not the import of alembic.
-SCHEMA = "0002"
+SCHEMA = "0003"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -97,6 +97,12 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+    Column(
+        "deployment_id",
+        # Tokens that open nothing any more go with what they opened.
+        ForeignKey("deployments.id", ondelete="CASCADE"),
+        index=True,
+    ),
 )
 
 models = Table(

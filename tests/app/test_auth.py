@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.auth import authenticate, check_datarobot_key
 from app.errors import AppError, DatarobotKeyMissing, InvalidToken, NoCredentials
-from app.store.records import Snapshot, Token, User
+from app.store.records import Caller, Snapshot, Token, User
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = User("a" * 24, "ann@example.com", False, NOW)
@@ -19,7 +19,7 @@ SECRET = "Sesame1"
 
 def snapshot(expires_at=None):
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    token = Token("b" * 24, ANN.id, digest, NOW, expires_at, None)
+    token = Token("b" * 24, ANN.id, digest, NOW, expires_at, None, None)
     return Snapshot(1, {ANN.id: ANN}, {digest: token}, {}, {})
 
 
@@ -35,10 +35,11 @@ def basic(name, secret):
         f"TOKEN   {SECRET} ",
         f"token {SECRET}",
         basic(ANN.name, SECRET),
+        basic(SECRET, ""),
     ],
 )
 def test_three_schemes_name_the_user(header):
-    assert authenticate(header, snapshot(), NOW) == ANN
+    assert authenticate(header, snapshot(), NOW) == Caller(ANN, None)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,12 @@ def test_three_schemes_name_the_user(header):
         SECRET,
         basic("bob", SECRET),
         basic(ANN.name, "other"),
+        basic("", SECRET),
+        basic("", ""),
+        basic("other", ""),
+        basic(ANN.name, ""),
+        # Without the colon it is neither name nor token.
+        "Basic " + base64.b64encode(SECRET.encode()).decode(),
         "Basic ###",
         "Basic " + base64.b64encode(b"\xff").decode(),
         "Bearer \xff\udcff",

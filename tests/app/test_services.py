@@ -57,7 +57,7 @@ def test_client_that_knows_more_makes_a_worker_look(services, deployed):
     _, secret = services.store.create_token("bob")
     assert services.snapshot.authenticate(secret, now()) is None
     assert services.catch_up()
-    assert services.snapshot.authenticate(secret, now()).name == "bob"
+    assert services.snapshot.authenticate(secret, now()).user.name == "bob"
 
 
 def test_guesses_do_not_load_the_database(services, deployed, monkeypatch):

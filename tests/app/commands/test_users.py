@@ -57,6 +57,38 @@ def test_token_of_nobody_is_refused(run: Run) -> None:
     assert "'eve'" in run("token", "create", "eve", code=1).stderr
 
 
+def test_token_of_a_deployment_is_listed_with_it(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    secret = run("token", "create", "--deployment", external).stdout.strip()
+    run("token", "create", "ada")
+    first, second = run_json("token", "list")
+    assert (first["id"], first["user"]) == (secret[:24], "ada")
+    assert (first["deployment_id"], second["deployment_id"]) == (external, None)
+    lines = run("token", "list").stdout.splitlines()
+    assert lines[0].split()[:4] == ["ID", "USER", "DEPLOYMENT", "STATE"]
+    assert [line.split()[2] for line in lines[1:]] == [external, "-"]
+
+
+def test_token_of_a_deployment_is_printed_as_json(
+    run_json: RunJson, external: str
+) -> None:
+    made = run_json("token", "create", "--deployment", external, "--expires", "1d")
+    assert made["token"].startswith(made["id"])
+    assert (made["user"], made["deployment_id"]) == ("ada", external)
+    assert made["expires_at"] > made["created_at"]
+
+
+def test_token_is_of_a_user_or_of_a_deployment(run: Run, external: str) -> None:
+    assert "USER" in run("token", "create", code=2).stderr
+    run("token", "create", "ada", "--deployment", external, code=2)
+
+
+def test_token_of_no_deployment_is_refused(run: Run) -> None:
+    stderr = run("token", "create", "--deployment", "0" * 24, code=1).stderr
+    assert "0" * 24 in stderr
+
+
 def test_token_is_revoked_by_its_beginning(run: Run, run_json: RunJson) -> None:
     run("user", "add", "ada")
     secret = run("token", "create", "ada").stdout.strip()

@@ -12,6 +12,7 @@ from app.store import tables
 from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
 from app.store.records import (
     SETTING_NAMES,
+    Caller,
     Deployment,
     DeploymentSettings,
     HumilityCount,
@@ -37,6 +38,7 @@ RULE_CARD = {
     "trigger": {"type": "low_observation", "feature": "x", "levels": ["a", 1]},
     "action": {"type": "override", "value": "b"},
 }
+BY_ANN, BY_BOB, BY_ROOT = (Caller(user, None) for user in (ANN, BOB, ROOT))
 DEPLOYMENT = Deployment(
     id="e" * 24,
     label="of ann",
@@ -50,9 +52,9 @@ DEPLOYMENT = Deployment(
 )
 
 
-def snapshot(*, expires_at=None, revoked_at=None):
+def snapshot(*, expires_at=None, revoked_at=None, opens=None):
     digest = secret_digest(SECRET)
-    token = Token("d" * 24, ANN.id, digest, NOW, expires_at, revoked_at)
+    token = Token("d" * 24, ANN.id, digest, NOW, expires_at, revoked_at, opens)
     users = {user.id: user for user in (ANN, BOB, ROOT)}
     return Snapshot(1, users, {digest: token}, {DEPLOYMENT.id: DEPLOYMENT}, {})
 
@@ -102,7 +104,7 @@ def test_token_shows_no_digest():
 
 
 def test_token_names_its_user():
-    assert snapshot().authenticate(SECRET, NOW) == ANN
+    assert snapshot().authenticate(SECRET, NOW) == BY_ANN
 
 
 @given(st.text() | st.just("\ud800") | st.just("x" * 100_000))
@@ -112,7 +114,7 @@ def test_other_text_names_nobody(text):
 
 def test_token_expires_at_its_moment():
     expiring = snapshot(expires_at=NOW)
-    assert expiring.authenticate(SECRET, NOW - timedelta(microseconds=1)) == ANN
+    assert expiring.authenticate(SECRET, NOW - timedelta(microseconds=1)) == BY_ANN
     assert expiring.authenticate(SECRET, NOW) is None
 
 
@@ -120,17 +122,48 @@ def test_revoked_token_names_nobody():
     assert snapshot(revoked_at=NOW).authenticate(SECRET, NOW) is None
 
 
-@pytest.mark.parametrize("user", [ANN, ROOT])
-def test_owner_and_admin_see_a_deployment(user):
-    assert snapshot().deployment(DEPLOYMENT.id, user) == DEPLOYMENT
-    assert snapshot().deployments_of(user) == [DEPLOYMENT]
+@pytest.mark.parametrize("caller", [BY_ANN, BY_ROOT])
+def test_owner_and_admin_see_a_deployment(caller):
+    assert snapshot().deployment(DEPLOYMENT.id, caller) == DEPLOYMENT
+    assert snapshot().deployments_of(caller) == [DEPLOYMENT]
 
 
 def test_others_do_not_see_a_deployment():
     text = f"^Deployment {DEPLOYMENT.id} cannot be found for user {BOB.id}$"
     with pytest.raises(UnknownDeployment, match=text):
-        snapshot().deployment(DEPLOYMENT.id, BOB)
-    assert snapshot().deployments_of(BOB) == []
+        snapshot().deployment(DEPLOYMENT.id, BY_BOB)
+    assert snapshot().deployments_of(BY_BOB) == []
+
+
+def test_token_of_a_deployment_names_its_owner():
+    found = snapshot(opens=DEPLOYMENT.id).authenticate(SECRET, NOW)
+    assert found == Caller(ANN, DEPLOYMENT.id)
+
+
+@pytest.mark.parametrize("user", [ANN, ROOT])
+def test_token_of_a_deployment_opens_no_other(user):
+    other = dataclasses.replace(DEPLOYMENT, id="2" * 24)
+    found = dataclasses.replace(
+        snapshot(), deployments={each.id: each for each in (DEPLOYMENT, other)}
+    )
+    caller = Caller(user, DEPLOYMENT.id)
+    assert found.deployment(DEPLOYMENT.id, caller) == DEPLOYMENT
+    assert found.deployments_of(caller) == [DEPLOYMENT]
+    with pytest.raises(UnknownDeployment, match=f"{other.id} .* user {user.id}$"):
+        found.deployment(other.id, caller)
+
+
+def test_token_of_a_deployment_opens_nothing_that_its_user_may_not():
+    caller = Caller(BOB, DEPLOYMENT.id)
+    with pytest.raises(UnknownDeployment):
+        snapshot().deployment(DEPLOYMENT.id, caller)
+
+
+def test_caller_tells_when_the_token_is_for_another():
+    assert BY_ANN.may_open(DEPLOYMENT.id) and BY_BOB.may_open("anything")
+    bound = Caller(ROOT, DEPLOYMENT.id)
+    assert bound.may_open(DEPLOYMENT.id)
+    assert not bound.may_open("2" * 24)
 
 
 SERVED = dataclasses.replace(DEPLOYMENT, model_id="a" * 24)
@@ -148,11 +181,23 @@ SERVED = dataclasses.replace(DEPLOYMENT, model_id="a" * 24)
 def test_deployment_has_one_older_address(settings, address):
     deployment = dataclasses.replace(SERVED, settings=DeploymentSettings(**settings))
     found = dataclasses.replace(snapshot(), deployments={deployment.id: deployment})
-    assert found.project_deployment(*address, ANN) == deployment
-    assert found.project_deployment(*address, BOB) is None
+    assert found.project_deployment(*address, BY_ANN) == deployment
+    assert found.project_deployment(*address, BY_BOB) is None
     if settings:
         own = (SERVED.id, SERVED.model_id)
-        assert found.project_deployment(*own, ANN) is None
+        assert found.project_deployment(*own, BY_ANN) is None
+
+
+def test_token_of_a_deployment_skips_older_ones_of_one_address():
+    second = dataclasses.replace(SERVED, id="2" * 24)
+    settings = DeploymentSettings(project_id="5" * 24)
+    made = [dataclasses.replace(each, settings=settings) for each in (SERVED, second)]
+    found = dataclasses.replace(
+        snapshot(), deployments={each.id: each for each in made}
+    )
+    address = ("5" * 24, SERVED.model_id)
+    assert found.project_deployment(*address, Caller(ANN, second.id)) == made[1]
+    assert found.project_deployment(*address, Caller(ANN, "3" * 24)) is None
 
 
 def test_oldest_deployment_has_an_older_address_first():
@@ -163,13 +208,13 @@ def test_oldest_deployment_has_an_older_address_first():
         snapshot(), deployments={each.id: each for each in made}
     )
     address = ("5" * 24, SERVED.model_id)
-    assert found.project_deployment(*address, ANN) == made[0]
+    assert found.project_deployment(*address, BY_ANN) == made[0]
 
 
 def test_unknown_deployment_reads_as_one_that_is_not_seen():
     text = f"^Deployment nothing cannot be found for user {ROOT.id}$"
     with pytest.raises(UnknownDeployment, match=text):
-        snapshot().deployment("nothing", ROOT)
+        snapshot().deployment("nothing", BY_ROOT)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +18,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import create_engine, insert, inspect, select, text
 
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
-from app.store.records import DeploymentSettings, HumilityCount
+from app.store.records import DeploymentSettings, HumilityCount, Token
 from app.store.store import Store
-from app.store.tables import SCHEMA, deployments, metadata
+from app.store.tables import SCHEMA, deployments, metadata, tokens
 
 ROOT = Path(__file__).parents[3]
 MIGRATE = """
@@ -178,6 +178,34 @@ def test_first_schema_is_brought_up_to_date(empty_store, empty_url, monkeypatch)
         [HumilityCount(deployment.id, "0" * 24, hour, 1, 2)]
     )
     assert len(empty_store.humility_totals(deployment.id)) == 1
+    database.dispose()
+
+
+def test_tokens_of_the_second_schema_open_all_as_before(
+    empty_store, empty_url, monkeypatch
+):
+    monkeypatch.setattr(schema, "SCHEMA", "0002")
+    empty_store.migrate()
+    monkeypatch.undo()
+    user = empty_store.add_user("ann")
+    deployment = empty_store.create_deployment("old", "ann", None)
+    moments = user.created_at, user.created_at + timedelta(days=9)
+    old = [
+        Token(f"{n:024x}", user.id, f"{n:064x}", *moments, None, None) for n in (1, 2)
+    ]
+    database = Database(empty_url)
+    columns = [each for each in tokens.columns if each.name != "deployment_id"]
+    with database.write() as connection:
+        for each in old:
+            values = {column: getattr(each, column.name) for column in columns}
+            connection.execute(insert(tokens).values(values))
+    empty_store.migrate()
+    assert empty_store.tokens() == old
+    assert set(empty_store.snapshot().tokens.values()) == set(old)
+    bound, _ = empty_store.create_deployment_token(deployment.id)
+    assert empty_store.tokens() == [*old, bound]
+    empty_store.delete_deployment(deployment.id)
+    assert empty_store.tokens() == old
     database.dispose()
 
 

@@ -18,6 +18,7 @@ from app.store.errors import (
     UnknownUser,
 )
 from app.store.records import (
+    Caller,
     DeploymentSettings,
     HumilityCount,
     HumilityTotal,
@@ -104,7 +105,7 @@ def test_token_authenticates_its_user(store, ann):
     token, secret = store.create_token("ann")
     assert token.expires_at is None
     assert store.tokens() == [token]
-    assert store.snapshot().authenticate(secret, now()) == ann
+    assert store.snapshot().authenticate(secret, now()).user == ann
 
 
 def test_plain_text_is_not_kept(store, ann):
@@ -118,7 +119,7 @@ def test_token_expires(store, ann):
     token, secret = store.create_token("ann", timedelta(days=90))
     assert token.expires_at == token.created_at + timedelta(days=90)
     snapshot = store.snapshot()
-    assert snapshot.authenticate(secret, now() + timedelta(days=89)) == ann
+    assert snapshot.authenticate(secret, now() + timedelta(days=89)).user == ann
     assert snapshot.authenticate(secret, now() + timedelta(days=91)) is None
 
 
@@ -148,13 +149,43 @@ def test_token_is_revoked_by(store, ann, given):
     assert revoked.id == token.id and revoked.revoked_at is not None
     snapshot = store.snapshot()
     assert snapshot.authenticate(secret, now()) is None
-    assert snapshot.authenticate(kept_secret, now()) == ann
+    assert snapshot.authenticate(kept_secret, now()).user == ann
     assert set(store.tokens()) == {revoked, kept}
 
 
 def test_revoking_again_changes_nothing(store, ann):
     token, _ = store.create_token("ann")
     assert store.revoke_token(token.id) == store.revoke_token(token.id)
+
+
+def test_deployment_token_names_owner_and_deployment(store, deployment):
+    token, secret = store.create_deployment_token(deployment.id)
+    assert (token.user_id, token.deployment_id) == (deployment.owner_id, deployment.id)
+    assert store.tokens() == [token]
+    caller = store.snapshot().authenticate(secret, now())
+    assert (caller.user.name, caller.deployment_id) == ("ann", deployment.id)
+
+
+def test_deployment_token_expires(store, deployment):
+    token, secret = store.create_deployment_token(deployment.id, timedelta(days=1))
+    assert token.expires_at == token.created_at + timedelta(days=1)
+    assert not store.snapshot().authenticate(secret, now() + timedelta(days=2))
+
+
+@pytest.mark.parametrize("deployment_id", [HEX, "", "\0"])
+def test_deployment_token_needs_a_deployment(store, ann, deployment_id):
+    with pytest.raises(UnknownDeployment):
+        store.create_deployment_token(deployment_id)
+    assert not store.tokens()
+
+
+def test_deleted_deployment_takes_its_tokens_along(store, deployment):
+    _, secret = store.create_deployment_token(deployment.id)
+    other = store.create_deployment("other", "ann", None)
+    kept = [store.create_deployment_token(other.id)[0], store.create_token("ann")[0]]
+    store.delete_deployment(deployment.id)
+    assert store.tokens() == kept
+    assert store.snapshot().authenticate(secret, now()) is None
 
 
 @pytest.mark.parametrize("text", ["", "ab", "%" * 6, "______", HEX, "a'b\0", "é" * 9])
@@ -248,7 +279,7 @@ def test_deployments_are_listed_oldest_first(store, ann):
     for label in labels:
         store.create_deployment(label, "ann", None)
     assert [each.label for each in store.deployments()] == labels
-    listed = store.snapshot().deployments_of(ann)
+    listed = store.snapshot().deployments_of(Caller(ann, None))
     assert [each.label for each in listed] == labels
 
 
