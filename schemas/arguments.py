@@ -111,6 +111,11 @@ _INSTANTS: Final = _TIME_SERIES - {"relaxKnownInAdvanceFeaturesCheck"}
 _REPEATABLE: Final = frozenset({"passthroughColumns", "explanationClassNames"})
 
 
+def _says(meaning: str, **more: Any) -> dict[str, Any]:
+    """Metadata of a field: what documents of the API say of it."""
+    return {"description": meaning, **more}
+
+
 class PredictionArgumentsSchema(Schema):
     """Query arguments of the prediction routes.
 
@@ -118,25 +123,118 @@ class PredictionArgumentsSchema(Schema):
     and "Time series predictions for deployments", query arguments.
     """
 
-    passthrough_columns = Names(data_key="passthroughColumns")
-    passthrough_columns_set = Exactly("all", data_key="passthroughColumnsSet")
-    prediction_warning = Bool(data_key="predictionWarningEnabled")
-    decimals = Int(low=0, data_key="decimalsNumber")
-    max_explanations = IntOrAll(data_key="maxExplanations")
-    max_codes = IntOrAll(data_key="maxCodes")
-    threshold_low = Float(data_key="thresholdLow")
-    threshold_high = Float(data_key="thresholdHigh")
-    exclude_adjusted_predictions = Bool(data_key="excludeAdjustedPredictions")
-    explanation_num_top_classes = Int(
-        low=1, high=10, data_key="explanationNumTopClasses"
+    passthrough_columns = Names(
+        data_key="passthroughColumns",
+        metadata=_says(
+            "A column of the request copied into the answer; repeatable, in this order."
+        ),
     )
-    explanation_class_names = Names(data_key="explanationClassNames")
-    explanation_algorithm = Variant("xemp", "shap", data_key="explanationAlgorithm")
-    max_ngram_explanations = IntOrAll(data_key="maxNgramExplanations")
-    forecast_point = Instant(data_key="forecastPoint")
-    predictions_start_date = Instant(data_key="predictionsStartDate")
-    predictions_end_date = Instant(data_key="predictionsEndDate")
-    relax_known_in_advance = Bool(data_key="relaxKnownInAdvanceFeaturesCheck")
+    passthrough_columns_set = Exactly(
+        "all",
+        data_key="passthroughColumnsSet",
+        metadata=_says(
+            "Copies every column of the request; not together with passthroughColumns."
+        ),
+    )
+    prediction_warning = Bool(
+        data_key="predictionWarningEnabled",
+        metadata=_says(
+            "Regression: each row tells whether its prediction is an outlier."
+        ),
+    )
+    decimals = Int(
+        low=0,
+        data_key="decimalsNumber",
+        metadata=_says("Most digits after the decimal point; 10 unless given."),
+    )
+    max_explanations = IntOrAll(
+        data_key="maxExplanations",
+        metadata=_says(
+            "Explanations of each row. XEMP: 0 is none, at most 50. SHAP: 0 and "
+            "`all` are one for each feature, else at most 100."
+        ),
+    )
+    max_codes = IntOrAll(
+        data_key="maxCodes",
+        metadata=_says(
+            "The older name of maxExplanations, which counts if both are given.",
+            deprecated=True,
+        ),
+    )
+    threshold_low = Float(
+        data_key="thresholdLow",
+        metadata=_says(
+            "XEMP: explains rows whose prediction is below it, or above thresholdHigh."
+        ),
+    )
+    threshold_high = Float(
+        data_key="thresholdHigh",
+        metadata=_says(
+            "XEMP: explains rows whose prediction is above it, or below thresholdLow."
+        ),
+    )
+    exclude_adjusted_predictions = Bool(
+        data_key="excludeAdjustedPredictions",
+        metadata=_says(
+            "False: rows also tell their prediction per unit of exposure, of a "
+            "model with one; true unless given."
+        ),
+    )
+    explanation_num_top_classes = Int(
+        low=1,
+        high=10,
+        data_key="explanationNumTopClasses",
+        metadata=_says(
+            "Multiclass: explains so many of each row's most probable classes; "
+            "1 unless given. Not together with explanationClassNames."
+        ),
+    )
+    explanation_class_names = Names(
+        data_key="explanationClassNames",
+        metadata=_says("Multiclass: a class to explain; repeatable, in this order."),
+    )
+    explanation_algorithm = Variant(
+        "xemp",
+        "shap",
+        data_key="explanationAlgorithm",
+        metadata=_says(
+            "How rows are explained, in any case of letters; xemp unless given. "
+            "shap, which is not for multiclass models, asks for explanations by "
+            "itself."
+        ),
+    )
+    max_ngram_explanations = IntOrAll(
+        data_key="maxNgramExplanations",
+        metadata=_says(
+            "Models that take a text: anything but 0 is refused; others ignore it."
+        ),
+    )
+    forecast_point = Instant(
+        data_key="forecastPoint",
+        metadata=_says(
+            "Time series: what is forecast from, ISO 8601, UTC without a zone; "
+            "the newest possible one unless given."
+        ),
+    )
+    predictions_start_date = Instant(
+        data_key="predictionsStartDate",
+        metadata=_says(
+            "Time series: the first timestamp that is forecast from every "
+            "possible forecast point, ISO 8601; together with "
+            "predictionsEndDate."
+        ),
+    )
+    predictions_end_date = Instant(
+        data_key="predictionsEndDate",
+        metadata=_says("Time series: where such timestamps end, itself left out."),
+    )
+    relax_known_in_advance = Bool(
+        data_key="relaxKnownInAdvanceFeaturesCheck",
+        metadata=_says(
+            "Time series: true: what is known in advance may be missing in rows "
+            "that are forecast; false unless given."
+        ),
+    )
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> PredictionArguments:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from marshmallow import Schema, fields, validate
+
+# What a field is in JSON, where it is of several types: documents of the API say it.
+_LABEL: Final = {"type": ["string", "number", "boolean"]}
+_VALUE: Final = {"type": ["string", "number"]}
+_POINT: Final = {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
+_MOMENT: Final = {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"}
 
 SYMBOLS = ("---", "--", "-", "<-", "<+", "+", "++", "+++")
 
@@ -15,7 +23,7 @@ class PredictionValue(Schema):
     """
 
     value = fields.Float(required=True)
-    label = fields.Raw(required=True)
+    label = fields.Raw(required=True, metadata=_LABEL)
 
 
 class Explanation(Schema):
@@ -26,21 +34,21 @@ class Explanation(Schema):
         the target.
     """
 
-    featureValue = fields.Raw(required=True, allow_none=True)
+    featureValue = fields.Raw(required=True, allow_none=True, metadata=_VALUE)
     strength = fields.Float(required=True)
     feature = fields.String(required=True)
     qualitativeStrength = fields.String(required=True, validate=validate.OneOf(SYMBOLS))
-    label = fields.Raw(required=True)
+    label = fields.Raw(required=True, metadata=_LABEL)
 
 
 class ShapExplanation(Schema):
     """The same by SHAP, which has no qualitative strength."""
 
-    featureValue = fields.Raw(required=True, allow_none=True)
+    featureValue = fields.Raw(required=True, allow_none=True, metadata=_VALUE)
     strength = fields.Float(required=True)
     qualitativeStrength = fields.Constant(None, required=True, allow_none=True)
     feature = fields.String(required=True)
-    label = fields.Raw(required=True)
+    label = fields.Raw(required=True, metadata=_LABEL)
 
 
 class ShapWarning(Schema):
@@ -90,7 +98,7 @@ class Interval(Schema):
 class TriggeredRule(Schema):
     """A humility rule that triggered on a row."""
 
-    ruleId = fields.String(required=True, validate=validate.Regexp("[0-9a-f]{24}$"))
+    ruleId = fields.String(required=True, validate=validate.Regexp("^[0-9a-f]{24}$"))
     triggered = fields.Boolean(required=True, validate=validate.Equal(True))
     ruleName = fields.String(required=True)
 
@@ -100,7 +108,7 @@ class BinaryRow(Schema):
 
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
     predictionThreshold = fields.Float(required=True)
-    prediction = fields.Raw(required=True)
+    prediction = fields.Raw(required=True, metadata=_LABEL)
     rowId = fields.Integer(required=True, strict=True)
     passthroughValues = fields.Dict(keys=fields.String())
     deploymentApprovalStatus = fields.String()
@@ -161,7 +169,7 @@ class ShapRow(Schema):
     """A row of a binary or regression response with SHAP explanations."""
 
     deploymentApprovalStatus = fields.String()
-    prediction = fields.Raw(required=True)
+    prediction = fields.Raw(required=True, metadata=_LABEL)
     predictionExplanations = fields.List(fields.Nested(ShapExplanation), required=True)
     rowId = fields.Integer(required=True, strict=True)
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
@@ -183,10 +191,14 @@ class TimeSeriesRegressionRow(Schema):
     originalFormatTimestamp: the timestamp as it was sent.
     """
 
-    seriesId = fields.Raw(required=True, allow_none=True)
-    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
+    seriesId = fields.Raw(required=True, allow_none=True, metadata=_LABEL)
+    forecastPoint = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%SZ", required=True, metadata=_POINT
+    )
     rowId = fields.Integer(required=True, strict=True)
-    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    timestamp = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%S.%fZ", required=True, metadata=_MOMENT
+    )
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
     forecastDistance = fields.Integer(required=True, strict=True)
     prediction = fields.Float(required=True)
@@ -209,10 +221,14 @@ class TimeSeriesMulticlassRow(Schema):
     rowId = fields.Integer(required=True, strict=True)
     prediction = fields.String(required=True)
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
-    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    timestamp = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%S.%fZ", required=True, metadata=_MOMENT
+    )
     forecastDistance = fields.Integer(required=True, strict=True)
-    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
-    seriesId = fields.Raw(required=True, allow_none=True)
+    forecastPoint = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%SZ", required=True, metadata=_POINT
+    )
+    seriesId = fields.Raw(required=True, allow_none=True, metadata=_LABEL)
     originalFormatTimestamp = fields.String()
     deploymentApprovalStatus = fields.String()
     predictionExplanations = fields.List(fields.Nested(AnyExplanation))
@@ -228,10 +244,14 @@ class TimeSeriesBinaryRow(Schema):
     prediction = fields.String(required=True)
     predictionThreshold = fields.Float(required=True)
     predictionValues = fields.List(fields.Nested(PredictionValue), required=True)
-    timestamp = fields.DateTime("%Y-%m-%dT%H:%M:%S.%fZ", required=True)
+    timestamp = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%S.%fZ", required=True, metadata=_MOMENT
+    )
     forecastDistance = fields.Integer(required=True, strict=True)
-    forecastPoint = fields.DateTime("%Y-%m-%dT%H:%M:%SZ", required=True)
-    seriesId = fields.Raw(required=True, allow_none=True)
+    forecastPoint = fields.DateTime(
+        "%Y-%m-%dT%H:%M:%SZ", required=True, metadata=_POINT
+    )
+    seriesId = fields.Raw(required=True, allow_none=True, metadata=_LABEL)
     originalFormatTimestamp = fields.String()
     deploymentApprovalStatus = fields.String()
     predictionExplanations = fields.List(fields.Nested(AnyExplanation))
@@ -250,4 +270,17 @@ class Response(Schema):
 class ErrorResponse(Schema):
     """Any answer that is not 200: `message` is a string, or an object by parameter."""
 
-    message = fields.Raw(required=True)
+    message = fields.Raw(
+        required=True,
+        metadata={
+            "oneOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"type": "string"},
+                },
+            ]
+        },
+    )
