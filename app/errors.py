@@ -48,6 +48,13 @@ class DeploymentIsExternal(AppError):
         super().__init__("Bad request")
 
 
+class ScoredElsewhere(AppError):
+    """The same, in the words of the rows API."""
+
+    def __init__(self) -> None:
+        super().__init__("The deployment's model is scored elsewhere")
+
+
 class DeploymentNotActive(AppError):
     """The deployment is disabled."""
 

@@ -10,30 +10,21 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
-from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.access_log import RequestRecord
 from app.answering import Answering, Answers, Kind, Piece
-from app.auth import authenticate
-from app.body import read_body
 from app.bulk import in_turn
 from app.errors import (
     BodyTooLarge,
-    BodyUnreadable,
-    DeadlineExceeded,
     DeploymentIsExternal,
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
-    InvalidToken,
     IsTimeSeries,
-    ModelUnavailable,
     NoDataToPredict,
     NotAcceptable,
-    NotReady,
     NotTimeSeries,
-    SlowClient,
     TakesTensors,
 )
 from app.explanation_request import (
@@ -46,12 +37,11 @@ from app.explanation_request import (
 from app.front import Answered
 from app.model_cache import Served, ServedModel, ServedTensors
 from app.packing import packed
-from app.services import Services, now
-from app.store.errors import InvalidId, UnknownDeployment, UnknownModel
+from app.receiving import body_of, caller_of, model_of
+from app.services import Services
+from app.store.errors import InvalidId, UnknownDeployment
 from app.store.records import Caller, Deployment, check_id
-from app.workload import content_length, is_bulk, most_rows
-from backends.base import ModelFileRejected
-from backends.bundle import BundleRejected
+from app.workload import is_bulk, most_rows
 from backends.timeseries.refusals import NoValidOutputRows
 from schemas.arguments import PredictionArguments, read_arguments
 
@@ -96,7 +86,7 @@ def predict(
             if is_large:
                 record.stage("wait")
             try:
-                body = _body(services, environ, deadline)
+                body = body_of(services, environ, deadline)
             except NoDataToPredict:
                 if served.model.time_series is not None:
                     raise NoValidOutputRows from None
@@ -131,23 +121,6 @@ def predict(
         *encoding,
     ]
     return headers, parts
-
-
-def caller_of(
-    services: Services, environ: WSGIEnvironment, record: RequestRecord
-) -> Caller:
-    """Whose request this is. Raises NotReady, InvalidToken and NoCredentials."""
-    if not services.has_read_store:
-        raise NotReady
-    header = environ.get("HTTP_AUTHORIZATION")
-    try:
-        caller = authenticate(header, services.snapshot, now())
-    except InvalidToken:
-        if not services.catch_up():
-            raise
-        caller = authenticate(header, services.snapshot, now())
-    record.user = caller.user.id
-    return caller
 
 
 @lru_cache(maxsize=1024)
@@ -206,23 +179,6 @@ def not_found(*ids: str) -> ExplainedDeploymentNotFound:
     return ExplainedDeploymentNotFound("Not found")
 
 
-def model_of(
-    services: Services, deployment: Deployment, record: RequestRecord
-) -> tuple[Served, bool]:
-    """A deployment's model, and whether it was loaded already.
-
-    deployment: one with a model. Raises ModelUnavailable.
-    """
-    model_id = str(deployment.model_id)
-    is_cached = model_id in services.models
-    try:
-        served = services.models.get(model_id)
-    except (ModelFileRejected, BundleRejected, UnknownModel, OSError) as error:
-        raise ModelUnavailable from error
-    record.model = served.model.id
-    return served, is_cached
-
-
 def _tabular(served: Served) -> ServedModel:
     if isinstance(served, ServedTensors):
         raise TakesTensors
@@ -271,31 +227,6 @@ def _answering(
         arguments.relax_known_in_advance is True,
     )
     return Forecasting(served, deployment.settings, *wishes, asked)
-
-
-def _body(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
-    connection = environ.get("gunicorn.socket")
-    if connection is not None:
-        services.slow_clients.reading(connection, deadline)
-    try:
-        return read_body(
-            environ["wsgi.input"],
-            content_length=content_length(environ),
-            content_encoding=environ.get("HTTP_CONTENT_ENCODING"),
-            limits=services.config,
-            deadline=deadline,
-        )
-    except (DeadlineExceeded, TimeoutError):
-        raise SlowClient from None
-    except (BodyUnreadable, ParseException) as error:
-        if time.monotonic() > deadline:
-            raise SlowClient from None
-        if isinstance(error, BodyUnreadable):
-            raise
-        raise BodyUnreadable("The body's chunks cannot be read") from error
-    finally:
-        if connection is not None:
-            services.slow_clients.done(connection)
 
 
 Pieces = TypeVar("Pieces", bound=Piece)

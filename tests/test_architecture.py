@@ -55,9 +55,9 @@ MEMBERS = {
     "numba": ["backends.trees.*"],
     "prometheus_client": ["app.monitoring"],
     # The type of exception that its bodies raise.
-    "gunicorn": ["app.front", "app.predictions"],
+    "gunicorn": ["app.front", "app.receiving"],
     # Only what it knows of HTTP; no request, no response.
-    "werkzeug": [*WEB, "app.body", "app.packing"],
+    "werkzeug": [*WEB, "app.body", "app.multipart", "app.packing", "app.rows.body"],
 }
 
 # Ours, and all of ours that it may import. The first pattern that fits counts.
@@ -72,7 +72,8 @@ LAYERS = {
         *("app.store", "app.store.*", "app.errors"),
         *("backends.model", "backends.humility", "backends.humility_json"),
     ],
-    "app.body": ["app.config", "app.errors"],
+    "app.multipart": ["app.errors"],
+    "app.body": ["app.config", "app.errors", "app.multipart"],
     "app.json_records": ["app.errors"],
     "app.csv_records": ["app.errors", "backends.features"],
     "app.decode": [

@@ -13,7 +13,8 @@ from app.auth import check_datarobot_key
 from app.blueprints.health import ping
 from app.explanation_request import PREDICTIONS, Route
 from app.front import Answered, DirectAnswer, DirectView
-from app.predictions import caller_of, not_found, predict
+from app.predictions import not_found, predict
+from app.receiving import caller_of
 from app.services import Services
 
 if TYPE_CHECKING:

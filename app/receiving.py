@@ -1,0 +1,94 @@
+"""What every view does first: who asks, with which model, with what body."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gunicorn.http.errors import ParseException
+
+from app.access_log import RequestRecord
+from app.auth import authenticate
+from app.body import read_body
+from app.errors import (
+    BodyUnreadable,
+    DeadlineExceeded,
+    InvalidToken,
+    ModelUnavailable,
+    NotReady,
+    SlowClient,
+)
+from app.model_cache import Served
+from app.services import Services, now
+from app.store.errors import UnknownModel
+from app.store.records import Caller, Deployment
+from app.workload import content_length
+from backends.base import ModelFileRejected
+from backends.bundle import BundleRejected
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def caller_of(
+    services: Services, environ: WSGIEnvironment, record: RequestRecord
+) -> Caller:
+    """Whose request this is. Raises NotReady, InvalidToken and NoCredentials."""
+    if not services.has_read_store:
+        raise NotReady
+    header = environ.get("HTTP_AUTHORIZATION")
+    try:
+        caller = authenticate(header, services.snapshot, now())
+    except InvalidToken:
+        if not services.catch_up():
+            raise
+        caller = authenticate(header, services.snapshot, now())
+    record.user = caller.user.id
+    return caller
+
+
+def model_of(
+    services: Services, deployment: Deployment, record: RequestRecord
+) -> tuple[Served, bool]:
+    """A deployment's model, and whether it was loaded already.
+
+    deployment: one with a model. Raises ModelUnavailable.
+    """
+    model_id = str(deployment.model_id)
+    is_cached = model_id in services.models
+    try:
+        served = services.models.get(model_id)
+    except (ModelFileRejected, BundleRejected, UnknownModel, OSError) as error:
+        raise ModelUnavailable from error
+    record.model = served.model.id
+    return served, is_cached
+
+
+def body_of(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
+    """The body, inflated.
+
+    deadline: in seconds of time.monotonic().
+    Raises SlowClient, BodyUnreadable and what else `read_body` does.
+    """
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        services.slow_clients.reading(connection, deadline)
+    try:
+        return read_body(
+            environ["wsgi.input"],
+            content_length=content_length(environ),
+            content_encoding=environ.get("HTTP_CONTENT_ENCODING"),
+            limits=services.config,
+            deadline=deadline,
+        )
+    except (DeadlineExceeded, TimeoutError):
+        raise SlowClient from None
+    except (BodyUnreadable, ParseException) as error:
+        if time.monotonic() > deadline:
+            raise SlowClient from None
+        if isinstance(error, BodyUnreadable):
+            raise
+        raise BodyUnreadable("The body's chunks cannot be read") from error
+    finally:
+        if connection is not None:
+            services.slow_clients.done(connection)
