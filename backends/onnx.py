@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -170,7 +170,7 @@ class OnnxBackend(Backend):
 
     def __init__(self, folder: Path, model: Model) -> None:
         self.model = model
-        self.nbytes = _memory(folder, model.file)
+        self.nbytes = memory(folder, model.file)
         self._session = open_session(folder / model.file)
         self._inputs = read_inputs(self._session)
         self._fixed_rows = self._inputs[0].shape[0]
@@ -320,7 +320,7 @@ def _padded(tensor: NDArray[Any], fixed_rows: int | None) -> NDArray[Any]:
     return tensor[rows]
 
 
-def _memory(folder: Path, file: str) -> int:
+def memory(folder: Path, file: str) -> int:
     """Bytes that the loaded graph takes, guessed from its files.
 
     Trees take six times their size in the file, weights less than twice (measured).
@@ -331,6 +331,20 @@ def _memory(folder: Path, file: str) -> int:
     data = [path for path in sizes if path.suffix not in _NO_WEIGHTS]
     own = folder / file
     return sizes[own] * 6 + sum(sizes[path] for path in data if path != own)
+
+
+def run(
+    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """All that a graph answers, by name. Raises DataError where it refuses the feed."""
+    options = onnxruntime.RunOptions()
+    # What a run fails with is raised; onnxruntime would also print it.
+    options.log_severity_level = 4
+    names = [each.name for each in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run(names, feed, options), strict=True))
+    except _RUN_ERRORS as error:
+        raise DataError(f"the model cannot score this row: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:
