@@ -28,6 +28,7 @@ PACKAGES = ("app", "backends", "schemas")
 # The modules that know Flask: the URLs, the view, and what hangs it all together.
 WEB = [
     *("app.blueprints", "app.blueprints.*", "app.predictions", "app.context"),
+    "app.rows.forward",
     *("app.error_handlers", "app.factory", "app.front"),
 ]
 COMMAND_LINE = ["app.cli", "app.commands", "app.commands.*"]

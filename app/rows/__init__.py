@@ -1,0 +1,1 @@
+"""The rows API: named inputs to named outputs, for any deployment."""

@@ -1,0 +1,60 @@
+"""Rows of named values for graphs of named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.rows.piece import Piece
+from backends.tensors.answers import RowWriter
+from backends.tensors.backend import TensorBackend
+from backends.tensors.decoding import Row
+
+# Rows are decoded until their tensors take so many bytes, then run: pictures are far
+# larger decoded than sent.
+_MOST_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRows:
+    """Answers rows with all outputs of a graph.
+
+    tensor_json: arrays as shape and data, else as data URLs of .npy files.
+    max_pixels: of a picture in a row.
+    """
+
+    backend: TensorBackend
+    tensor_json: bool
+    max_pixels: int
+    # A piece is what one thread works on.
+    most_rows: int = 64
+    _writer: RowWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        writer = RowWriter(self.backend.spec, tensor_json=self.tensor_json)
+        object.__setattr__(self, "_writer", writer)
+
+    def answer(self, piece: Piece) -> bytes:
+        """See `Answerer`. Raises DataError, of every kind that decoding knows."""
+        written: list[bytes] = []
+        for first_row, rows in self._decoded(piece):
+            for outputs in self.backend.run(rows, first_row):
+                written += self._writer.rows(outputs)
+        return b",".join(written)
+
+    def _decoded(self, piece: Piece) -> Iterator[tuple[int, Sequence[Row]]]:
+        """The tensors of rows, about so many bytes at once, and the first's number."""
+        first_row, rows, size = piece.first_row, list[Row](), 0
+        for number, values in enumerate(piece.rows, piece.first_row):
+            row = self._decode(values, number)
+            rows.append(row)
+            size += sum(each.nbytes for each in row.values())
+            if size >= _MOST_BYTES:
+                yield first_row, rows
+                first_row, rows, size = number + 1, [], 0
+        if rows:
+            yield first_row, rows
+
+    def _decode(self, values: Mapping[str, Any], number: int) -> Row:
+        return self.backend.decode(values, number, self.max_pixels)
