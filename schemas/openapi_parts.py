@@ -7,7 +7,6 @@ from typing import Any, Final
 from schemas.rows import CODES
 
 VERSION: Final = "3.1.0"
-MESSAGE: Final = "#/components/schemas/ErrorResponse"
 
 # On every answer of the server.
 EVERY_ANSWER: Final[dict[str, Any]] = {
@@ -20,6 +19,17 @@ EVERY_ANSWER: Final[dict[str, Any]] = {
         "description": "The request's id, also in the server's log.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    },
+    **{
+        f"Access-Control-{name}": {
+            "description": "For clients in a browser.",
+            "required": True,
+            "schema": {"type": "string"},
+        }
+        for name in (
+            *("Allow-Methods", "Allow-Credentials", "Expose-Headers"),
+            "Allow-Headers",
+        )
     },
 }
 # On answers of a model.
@@ -66,7 +76,15 @@ _OF_A_STATUS: Final[dict[int, dict[str, Any]]] = {
         }
     },
 }
-HEADERS: Final[dict[str, Any]] = {**EVERY_ANSWER, **OF_A_MODEL}
+HEADERS: Final[dict[str, Any]] = {
+    **EVERY_ANSWER,
+    **OF_A_MODEL,
+    "Vary": {
+        "description": "The headers of requests that the answer depends on.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
 
 SECURITY_SCHEMES: Final[dict[str, Any]] = {
     "bearer": {
@@ -109,8 +127,8 @@ def headers_of(*more: str) -> dict[str, Any]:
     }
 
 
-def refusal(status: int, reason: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A Response Object of an error."""
+def refusal(status: int, reason: str, schema: Any) -> dict[str, Any]:
+    """A Response Object of an error; schema: of its body, as apispec takes one."""
     return {
         "description": reason,
         "headers": {**headers_of(), **_OF_A_STATUS.get(status, {})},
