@@ -53,6 +53,8 @@ class Config:
     )
     max_rows: int = _setting(5_000_000, "most rows in a request")
     max_columns: int = _setting(10_000, "most columns in a request")
+    max_answer: int = _setting(536_870_912, "largest answer of the rows API", "bytes")
+    max_pixels: int = _setting(50_000_000, "largest picture in a request", "pixels")
     request_seconds: float = _setting(
         600.0, "time a request may take before it is answered 504", "s"
     )

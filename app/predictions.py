@@ -41,7 +41,7 @@ from app.receiving import body_of, caller_of, model_of
 from app.services import Services
 from app.store.errors import InvalidId, UnknownDeployment
 from app.store.records import Caller, Deployment, check_id
-from app.workload import is_bulk, most_rows
+from app.workload import is_bulk, limits_of, most_rows
 from backends.timeseries.refusals import NoValidOutputRows
 from schemas.arguments import PredictionArguments, read_arguments
 
@@ -71,14 +71,15 @@ def predict(
         deployment = _deployment(
             services, deployment_id, caller, arguments, route, record
         )
+        settings = deployment.settings
+        if settings.requests_per_minute is not None:
+            services.rate_limits.check(deployment.id, settings.requests_per_minute)
         found, is_cached = model_of(services, deployment, record)
         served = _tabular(found)
         _check_route(served, arguments, route)
         explained = None
         if arguments.explanations is not None or route is not PREDICTIONS:
-            explained = read_request(
-                served, deployment.settings, arguments.explanations, route
-            )
+            explained = read_request(served, settings, arguments.explanations, route)
         record.stage("accept")
 
         is_large = is_bulk(environ, served, arguments, explained, services.config)
@@ -99,7 +100,8 @@ def predict(
                 explained = explained.until(min(allowed, deadline))
             answering = _answering(services, deployment, served, arguments, explained)
             content_type = environ.get("CONTENT_TYPE")
-            chunks = answering.read(body, content_type, services.config)
+            limits = limits_of(settings, services.config)
+            chunks = answering.read(body, content_type, limits)
             first = next(chunks)
             record.stage("decode")
 

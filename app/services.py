@@ -14,6 +14,7 @@ from app.bulk import BulkPool
 from app.config import Config
 from app.humility_counts import HumilityCounts
 from app.model_cache import ModelCache
+from app.rate_limits import RateLimits
 from app.slow_clients import SlowClients
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
@@ -53,6 +54,7 @@ class Services:
         self.admission = Admission(
             config.max_in_flight, config.bulk_slots, config.workers
         )
+        self.rate_limits = RateLimits()
         self.slow_clients = SlowClients()
         self.humility_counts = HumilityCounts()
         self.snapshot = _NOTHING

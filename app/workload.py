@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from app.config import Config
 from app.explanation_request import Explained
 from app.model_cache import ServedModel
+from app.store.records import DeploymentSettings
 from schemas.arguments import PredictionArguments
 
 if TYPE_CHECKING:
@@ -58,6 +61,19 @@ def _forecasting(served: ServedModel, arguments: PredictionArguments) -> int:
         # Every row at every distance.
         growth *= furthest - int(spec["forecastWindow"]["start"]) + 1
     return growth
+
+
+def limits_of(settings: DeploymentSettings, config: Config) -> Config:
+    """The server's settings, with room for the rows that the deployment takes."""
+    if settings.rows_per_request is None:
+        return config
+    return _with_rows(config, min(settings.rows_per_request, config.max_rows))
+
+
+@lru_cache(maxsize=64)
+def _with_rows(config: Config, most: int) -> Config:
+    # Making them takes as long as a small request.
+    return replace(config, max_rows=most)
 
 
 def most_rows(explained: Explained | None, config: Config) -> int:

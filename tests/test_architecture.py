@@ -110,6 +110,7 @@ LAYERS = {
         *("app.store.records", "backends.*", "schemas.*"),
     ],
     "app.bulk": ["app.errors"],
+    "app.rate_limits": ["app.errors"],
     "app.admission": ["app.errors"],
     "app.access_log": [],
     "app.auth": ["app.errors", "app.store.records"],

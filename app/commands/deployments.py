@@ -45,6 +45,10 @@ SETTINGS = {
     " predicted too",
     "prediction_intervals": "true or false: forecasts tell prediction intervals",
     "prediction_interval_size": "1 to 100: percent of actual values in an interval",
+    "rows_per_request": "whole number from 1: most rows in a request",
+    "requests_per_minute": "whole number from 1: requests a minute that are answered",
+    "tensor_json": "true or false: arrays are answered as {shape, data}; false: as .npy"
+    " data URLs, for older clients",
     "project_id": "24 hex digits: the project that older addresses name",
     "project_model_id": "24 hex digits: the model that older addresses name",
     "humility_enabled": "true or false: rows are held against the humility rules",

@@ -146,6 +146,12 @@ class DeploymentSettings:
     prediction_intervals: whether forecasts of regression tell intervals.
     prediction_interval_size: how many percent of the actual values an interval is to
         hold, 1 to 100.
+    rows_per_request: how many rows a request may have, from 1; None: as many as the
+        server takes.
+    requests_per_minute: how many requests a minute are answered, over all workers;
+        None: all.
+    tensor_json: rows by name are answered arrays as {"shape", "data"}; else as data
+        URLs of .npy, for older clients.
     project_id, project_model_id: ids under which older addresses know the deployment
         and its model, 24 hex digits; None: the deployment's own and its model's.
     humility_enabled: whether rows are held against the humility rules.
@@ -168,6 +174,9 @@ class DeploymentSettings:
     allow_partial_history: bool = False
     prediction_intervals: bool = False
     prediction_interval_size: int = 80
+    rows_per_request: int | None = None
+    requests_per_minute: int | None = None
+    tensor_json: bool = True
     project_id: str | None = None
     project_model_id: str | None = None
     humility_enabled: bool = True
@@ -188,6 +197,10 @@ class DeploymentSettings:
             )
         size = _whole("prediction_interval_size", self.prediction_interval_size, 1, 100)
         object.__setattr__(self, "prediction_interval_size", size)
+        for name, most in _LIMITS.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _whole(name, value, 1, most))
         if self.association_id is not None:
             _check_column("association_id", self.association_id)
         for name in ("project_id", "project_model_id"):
@@ -252,7 +265,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _SWITCHES = (
     *("approval_workflow", "prediction_warning", "humility_enabled"),
     *("original_format_timestamp", "allow_partial_history", "prediction_intervals"),
+    "tensor_json",
 )
+_LIMITS = {"rows_per_request": 1_000_000_000, "requests_per_minute": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,13 @@ def test_update_changes_what_is_given(
         ("prediction_intervals=true", True),
         ("prediction_interval_size=95", 95),
         ("prediction_interval_size=", 80),
+        ("rows_per_request=100", 100),
+        ("rows_per_request=", None),
+        ("requests_per_minute=1", 1),
+        ("requests_per_minute=1000000", 1_000_000),
+        ("requests_per_minute=", None),
+        ("tensor_json=false", False),
+        ("tensor_json=", True),
         # Both would do as numbers.
         ("project_id=5e7000000000000000000001", "5e7000000000000000000001"),
         ("project_model_id=" + "1" * 24, "1" * 24),

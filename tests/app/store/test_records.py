@@ -247,6 +247,18 @@ def test_unknown_deployment_reads_as_one_that_is_not_seen():
         ("prediction_interval_size", 100.5),
         ("prediction_interval_size", 101),
         ("prediction_interval_size", math.nan),
+        ("rows_per_request", 0),
+        ("rows_per_request", 10**9 + 1),
+        ("rows_per_request", "5"),
+        ("rows_per_request", True),
+        ("requests_per_minute", 0),
+        ("requests_per_minute", 0.5),
+        ("requests_per_minute", -1),
+        ("requests_per_minute", 1_000_001),
+        ("requests_per_minute", math.inf),
+        ("requests_per_minute", [5]),
+        ("tensor_json", None),
+        ("tensor_json", "false"),
         ("humility_enabled", "yes"),
         ("humility", None),
         ("humility", {}),
@@ -323,6 +335,23 @@ def test_size_of_intervals_is_kept_as_a_whole_number(size):
     settings = DeploymentSettings(prediction_interval_size=size)
     assert settings.prediction_interval_size == size
     assert type(settings.prediction_interval_size) is int
+
+
+@pytest.mark.parametrize("name", ["rows_per_request", "requests_per_minute"])
+@pytest.mark.parametrize("most", [1, 80.0, 1_000_000])
+def test_limit_is_kept_as_a_whole_number(name, most):
+    limit = getattr(DeploymentSettings(**{name: most}), name)
+    assert limit == most
+    assert type(limit) is int
+
+
+def test_settings_have_no_limits_unless_they_are_set():
+    usual = DeploymentSettings()
+    assert usual.rows_per_request is usual.requests_per_minute is None
+    assert usual.tensor_json
+    limited = usual.changed({"rows_per_request": 5.0, "tensor_json": False})
+    assert limited.to_stored() == {"rows_per_request": 5, "tensor_json": False}
+    assert limited.changed({"rows_per_request": None, "tensor_json": True}) == usual
 
 
 def test_settings_of_forecasts_that_were_not_stored_have_defaults():
