@@ -22,12 +22,14 @@ from app.config import Config
 class Example:
     """A model; its data, its bundle and the spec of a time series have its name.
 
-    file: of the model. target: None: what the spec says.
+    file: of the model. target: None: what the spec says. io: the file that describes
+    a graph of named tensors.
     """
 
     id: str
     file: str
     target: str | None = None
+    io: str | None = None
 
     @property
     def name(self) -> str:
@@ -35,7 +37,7 @@ class Example:
 
     @property
     def is_time_series(self) -> bool:
-        return self.target is None
+        return self.target is None and self.io is None
 
 
 USER = "example"
@@ -44,6 +46,9 @@ MODELS = {
     "penguins: sex": Example("5e7000000000000000000001", "sex.txt", "sex"),
     "penguins: species": Example("5e7000000000000000000002", "species.onnx", "species"),
     "people in work": Example("5e7000000000000000000003", "employment.txt"),
+    "handwritten digits": Example(
+        "5e7000000000000000000004", "digits.onnx", io="digits.json"
+    ),
 }
 TWO_PENGUINS = """\
 species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g
@@ -107,7 +112,8 @@ def _deploy(folder: Path) -> dict[str, str]:
 
 
 def _is_whole(folder: Path, label: str) -> bool:
-    return (_bundle(folder, label) / "exemplars.json").exists()
+    newest = "exemplars.json" if MODELS[label].io is None else "golden.json"
+    return (_bundle(folder, label) / newest).exists()
 
 
 def _bundle(folder: Path, label: str) -> Path:
@@ -133,17 +139,17 @@ def _package_and_deploy(folder: Path, label: str, *, is_new: bool) -> str:
 def _package(folder: Path, label: str, bundle: Path) -> None:
     example = MODELS[label]
     model, data = str(folder / example.file), str(folder / f"{example.name}.csv")
-    if example.target is not None:
-        about = ["--target", example.target]
+    if example.io is not None:
+        about = ["--io", str(Path(__file__).with_name(example.io))]
+    elif example.target is not None:
+        about = ["--data", data, "--target", example.target]
     else:
         spec = str(folder / f"{example.name}.json")
         plain = str(Path(__file__).with_name(f"{example.name}.json"))
         foretell("ts", "intervals", plain, model, data, "--out", spec, "--json")
-        about = ["--time-series", spec]
-    foretell(
-        *("package", model, "--data", data, *about),
-        *("--name", label, "--out", str(bundle), "--json"),
-    )
+        about = ["--data", data, "--time-series", spec]
+    named = ["--name", label, "--out", str(bundle), "--json"]
+    foretell("package", model, *about, *named)
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
@@ -161,11 +167,13 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
 def _curl_lines(url: str, folder: Path, deployments: dict[str, str], token: str) -> str:
     rows = folder / "two-penguins.csv"
     rows.write_text(TWO_PENGUINS)
-    sex, species, employment = (deployments[label] for label in MODELS)
+    sex, species, employment, digits = (deployments[label] for label in MODELS)
     binary = f"{url}/predApi/v1.0/deployments/{sex}/predictions"
     multiclass = f"{url}/api/v2/deployments/{species}/predictions"
     forecasts = f"{url}/api/v2/deployments/{employment}/predictions"
+    rows_api = f"{url}/deployment/{digits}/forward"
     history = folder / "employment-request.csv"
+    picture = f"image=@{folder / 'digit.png'}"
     in_csv, in_json = ["Content-Type: text/csv"], ["Content-Type: application/json"]
     out_csv = [*in_csv, "Accept: text/csv"]
     return f"""
@@ -185,6 +193,9 @@ The examples are deployed. In another terminal:
 
 # Two years of two industries in, the next six months out (LightGBM, time series)
 {_curl(forecasts, token, in_csv, f"@{history}")}
+
+# A picture in, a score for each digit out (ONNX, the rows API)
+{shlex.join(["curl", "-sS", "-u", f"{token}:", "-F", picture, rows_api])}
 """
 
 

@@ -6,6 +6,9 @@ Of penguins, measured at Palmer Station, Antarctica:
 
 Of people in work, counted by the US Bureau of Labor Statistics:
 `employment`: LightGBM, forecasts of several monthly time series.
+
+Of handwritten digits, by `digits.py`:
+`digits`: ONNX, a picture to a score for each digit.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from backends.timeseries import load_spec, training_frame
+from examples.digits import train_digits
 
 SPEC = Path(__file__).with_name("employment.json")
 INDUSTRIES = [
@@ -43,6 +47,7 @@ def train(folder: Path) -> None:
     _sex(penguins, folder)
     _species(penguins, folder)
     _employment(folder)
+    train_digits(folder)
 
 
 def _sex(penguins: pd.DataFrame, folder: Path) -> None:

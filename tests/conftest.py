@@ -27,6 +27,7 @@ from tests.specimens import (
     deployment_id,
     make_specimens,
 )
+from tests.tensor_backends import Bundled, compile_nothing, make_tensor_models
 
 # Kernels are compiled once, for this run and the next ones: it takes 20 s.
 KERNELS = Path(__file__).parents[1] / "build" / "kernels"
@@ -102,7 +103,7 @@ def site(
     )
 
 
-Deployed = TypeVar("Deployed", Specimen, Forecaster)
+Deployed = TypeVar("Deployed", Specimen, Forecaster, Bundled)
 
 
 def make_site(
@@ -156,6 +157,14 @@ def forecast_site(
     return make_site(home, forecasters, compile_forecaster, {})
 
 
+@pytest.fixture(scope="session")
+def tensor_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A state folder of its own, with a deployment for each graph of named tensors."""
+    bundles = make_tensor_models(tmp_path_factory.mktemp("tensors"))
+    home = tmp_path_factory.mktemp("tensor-home")
+    return make_site(home, bundles, compile_nothing, {})
+
+
 class Caller:
     """Asks one application for predictions, as ann unless told otherwise."""
 
@@ -163,6 +172,7 @@ class Caller:
         "legacy": "/predApi/v1.0/deployments/{}/predictions",
         "serverless": "/api/v2/deployments/{}/predictions",
         "time series": "/predApi/v1.0/deployments/{}/timeSeriesPredictions",
+        "rows": "/deployment/{}/forward",
     }
 
     def __init__(self, services: Services, client: FlaskClient, site: Site) -> None:
@@ -252,10 +262,26 @@ def forecast(forecast_site: Site) -> Iterator[Caller]:
     services.close()
 
 
+@pytest.fixture(scope="session")
+def forward(tensor_site: Site) -> Iterator[Caller]:
+    """Asks an application of its own for what graphs of named tensors answer."""
+    app = create_app(Config(home=tensor_site.home))
+    services: Services = app.extensions["foretell"]
+    services.refresh()
+    yield Caller(services, app.test_client(), tensor_site)
+    services.close()
+
+
 @pytest.fixture
 def serve(site: Site) -> Iterator[Callable[..., Caller]]:
     """Callers of applications with other settings, over the same state folder."""
     yield from _callers(site)
+
+
+@pytest.fixture
+def serve_tensors(tensor_site: Site) -> Iterator[Callable[..., Caller]]:
+    """The same, of graphs of named tensors."""
+    yield from _callers(tensor_site)
 
 
 @pytest.fixture
