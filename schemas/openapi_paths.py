@@ -57,6 +57,7 @@ PREDICTION_REFUSALS: Final = {
     413: "The request or its answer is over a limit.",
     415: "The body is of a type, an encoding or a charset that is not read.",
     422: "An argument is refused, or the rows cannot be scored as they are.",
+    429: "The deployment was asked more often than it may be.",
     480: "A humility rule of the deployment refuses the rows.",
     500: "The server met an error of its own.",
     503: "The server is busy or not ready, or the model cannot be loaded.",

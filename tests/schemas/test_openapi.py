@@ -11,7 +11,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from app.error_handlers import _ROWS, _ROWS_CODES, _STATUS
-from app.errors import DeploymentNotEnabled, InsufficientScope, TooManyRequests
+from app.errors import DeploymentNotEnabled, InsufficientScope
 from app.front import _CORS
 from schemas import predictions, rows
 from schemas.arguments import KNOWN
@@ -19,9 +19,7 @@ from schemas.openapi import server_document
 
 DOCUMENT = server_document("http://localhost:8080")
 # Told by the rows API alone.
-OF_ROWS = {
-    _STATUS[kind] for kind in (DeploymentNotEnabled, InsufficientScope, TooManyRequests)
-}
+OF_ROWS = {_STATUS[kind] for kind in (DeploymentNotEnabled, InsufficientScope)}
 
 
 def camel(found):
@@ -121,7 +119,7 @@ def test_headers_of_every_answer_are_told():
             if "$ref" in response:
                 response = told[response["$ref"].rpartition("/")[2]]
             assert common <= set(response["headers"]), path
-    for name in ("refused-503", "rows-refused-503", "rows-refused-429"):
+    for name in ("refused-429", "refused-503", "rows-refused-503", "rows-refused-429"):
         assert "Retry-After" in told[name]["headers"]
     assert "Allow" in told["refused-405"]["headers"]
 
