@@ -26,7 +26,6 @@ from app.receiving import body_of, caller_of, model_of
 from app.rows.body import Kind, Row, read
 from app.rows.piece import Answerer, Piece
 from app.rows.tabular import TabularRows
-from app.rows.tensors import TensorRows
 from app.services import Services
 from app.store.records import Caller, Deployment
 from app.workload import content_length
@@ -116,6 +115,9 @@ def deployment_of(
 def _answerer(services: Services, deployment: Deployment, served: Served) -> Answerer:
     settings = deployment.settings
     if isinstance(served, ServedTensors):
+        # What it brings is imported where there are such models.
+        from app.rows.tensors import TensorRows
+
         return TensorRows(
             served.backend, settings.tensor_json, services.config.max_pixels
         )
