@@ -139,10 +139,13 @@ def _value_schemas(
     if model.io is not None:
         return {each.name: input_schema(each) for each in inputs}
     refuse = settings.unknown_categories == "error"
-    return {
+    found = {
         each.name: column_schema(each, refuse_unknown=refuse)
         for each in columns_of(model)
     }
+    if model.exposure is not None:
+        found[model.exposure]["exclusiveMinimum"] = 0
+    return found
 
 
 def _input_schemas(
