@@ -91,8 +91,13 @@ def check(options: BundleOptions) -> None:
     for rule, is_broken in wrong.items():
         if is_broken:
             raise PackagingRefused(rule)
-    if options.out.exists() and not _is_empty_folder(options.out):
-        raise PackagingRefused(f"{options.out} is there already, and is not empty")
+    check_place(options.out)
+
+
+def check_place(out: Path) -> None:
+    """Raise PackagingRefused where a bundle would take something's place."""
+    if out.exists() and not _is_empty_folder(out):
+        raise PackagingRefused(f"{out} is there already, and is not empty")
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -93,6 +93,8 @@ def _compile(
 ) -> Verdict:
     def fill(incoming: Path) -> None:
         fill_with = _fill_each if model.files else _fill_one
+        if model.task == "tensors":
+            fill_with = _fill_none
         try:
             verdict = fill_with(folder, model, incoming, config)
         except ModelFileRejected as error:
@@ -102,6 +104,11 @@ def _compile(
 
     kept.put(model.id, fill, unless=unless)
     return compiled.read(kept.path(model.id), model.format)
+
+
+def _fill_none(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:
+    """A graph of named tensors has no trees, which is nothing to tell of."""
+    return Verdict(compiled.library(model.format), "not covered")
 
 
 def _fill_one(folder: Path, model: Model, incoming: Path, config: Config) -> Verdict:

@@ -101,7 +101,7 @@ def keep(state: State, folder: Path, model: Model, owner: str) -> None:
     place, _ = kept(state, model.id)
     # Before any server hears of the model: its first request must not wait.
     verdict = compile_deployed(place, model, state.compiled, state.config)
-    if verdict.reason:
+    if verdict.reason and verdict.detail:
         text = f"The model is served by {verdict.engine}: {verdict.detail}"
         click.echo(printable(text), err=True)
     state.store.add_model(model, owner, nbytes)

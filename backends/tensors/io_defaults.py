@@ -163,7 +163,7 @@ class _Filling:
         if given is not None:
             if len(given.items()) != 3:
                 given.expect("[height, width, channels]")
-            return given.data
+            return list(given.data)
         found = [
             shape
             for layout in self._layouts()
