@@ -9,8 +9,10 @@ from flask import Flask
 LAYOUTS = {
     "legacy": "app.blueprints.legacy:legacy",
     "serverless": "app.blueprints.serverless:serverless",
+    "rows": "app.blueprints.rows:rows",
     "health": "app.blueprints.health:health",
     "metrics": "app.blueprints.metrics:metrics",
+    "docs": "app.blueprints.docs:docs",
 }
 
 
