@@ -125,6 +125,7 @@ def test_every_limit_has_its_default():
         ("max_inflation", "200"),
         ("max_rows", "5,000,000"),
         ("max_columns", "10,000"),
+        ("max_pixels", "50,000,000"),
         ("request_seconds", "600"),
         ("max_in_flight", "64"),
         ("explanation_seconds", "60"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.processes import Answer, Server
+from tests.server.processes import Answer, Server, wait_for
 from tests.server.served_models import FIRST, SECOND, ServedModels, foretell
 
 Start = Callable[..., Server]
@@ -48,9 +48,10 @@ def test_killed_worker_takes_no_count_along(server: Server) -> None:
         over = server.connection_to(worker)
         for _ in range(MOST // 2):
             assert server.predict(FIRST, over=over).status == 200
-    for worker in server.workers():
+    before = server.workers()
+    for worker in before:
         worker.kill()
-    server.close_connections()
+    wait_for(lambda: not set(before) & set(server.workers()))
     server.wait_until_ready(2)
     for connection in server.connections():
         assert server.predict(FIRST, over=connection).status == 429
