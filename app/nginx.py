@@ -22,6 +22,12 @@ upstream foretell {
     keepalive_timeout ${reuse}s;
 }
 
+# The rows API has errors of a shape of its own.
+map $$request_uri $$foretell_rows {
+    default 0;
+    "~^/+deployment/" 1;
+}
+
 server {
     listen 80;
     server_name _;
@@ -71,22 +77,26 @@ _ERROR_PAGE = """\
     location = /.nginx/{status} {{
         internal;
         default_type application/json;{headers}
+        if ($foretell_rows) {{
+            return {status} '{{"errorCode": "{code}", "errorMessage": "{message}"}}';
+        }}
         return {status} '{{"message": "{message}"}}';
     }}
 """
 
-# 494 is nginx's own number for headers that are too large.
+# 494 is nginx's own number for headers that are too large. Of each: the rows API's
+# code, and the text.
 _ERRORS = {
-    "400 494": "The request cannot be read",
-    "404": "The requested URL was not found on the server.",
-    "405": "The method is not allowed for the requested URL.",
-    "413": "The body is larger than {max_body} bytes",
-    "414": "The request line is too long",
-    "500": "The server met an internal error",
-    "501": "The transfer encoding is not supported",
-    "502": "The server does not answer; try again shortly",
-    "504": "The request took longer than the server allows",
-    "505": "The HTTP version is not supported",
+    "400 494": ("BadData", "The request cannot be read"),
+    "404": ("ResourceNotFound", "The requested URL was not found on the server."),
+    "405": ("MethodNotAllowed", "The method is not allowed for the requested URL."),
+    "413": ("RequestTooLarge", "The body is larger than {max_body} bytes"),
+    "414": ("RequestTooLarge", "The request line is too long"),
+    "500": ("InternalError", "The server met an internal error"),
+    "501": ("NotImplemented", "The transfer encoding is not supported"),
+    "502": ("ServiceUnavailable", "The server does not answer; try again shortly"),
+    "504": ("GatewayTimeout", "The request took longer than the server allows"),
+    "505": ("NotImplemented", "The HTTP version is not supported"),
 }
 _HEADERS = {"502": "\n        add_header Retry-After 1 always;"}
 
@@ -98,9 +108,10 @@ def site(config: Config) -> str:
             statuses=statuses,
             status=statuses[:3],
             headers=_HEADERS.get(statuses, ""),
+            code=code,
             message=message.format(max_body=config.max_body),
         )
-        for statuses, message in _ERRORS.items()
+        for statuses, (code, message) in _ERRORS.items()
     ]
     return _SITE.substitute(
         upstream=config.bind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import pwd
 import shutil
@@ -305,6 +306,25 @@ def test_errors_of_nginx_are_json(front: Endpoint, what: str) -> None:
         answer = read_response(opened)
     assert answer.status == status
     assert isinstance(answer.message, str)
+
+
+ROWS = {
+    413: b"POST /deployment/a/forward HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999",
+    405: b"TRACE //deployment/a HTTP/1.1\r\nHost: x",
+}
+
+
+@pytest.mark.parametrize("status", ROWS)
+def test_errors_of_nginx_speak_the_dialect_of_the_rows(
+    front: Endpoint, status: int
+) -> None:
+    with front.open_socket() as opened:
+        opened.sendall(ROWS[status] + b"\r\n\r\n")
+        answer = read_response(opened)
+    assert answer.status == status
+    body = json.loads(answer.body)
+    assert list(body) == ["errorCode", "errorMessage"]
+    assert body["errorCode"] == {413: "RequestTooLarge", 405: "MethodNotAllowed"}[status]
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics"])
