@@ -14,6 +14,7 @@ from app.commands.explain import explain
 from app.commands.humility import humility
 from app.commands.package import package
 from app.commands.score import score
+from app.commands.tensors import io_template
 from app.commands.timeseries import ts
 from app.commands.users import token, user
 
@@ -113,6 +114,7 @@ def cli() -> None:
 
 for verb in (
     package,
+    io_template,
     bundles.validate,
     deployments.deploy,
     deployments.list_deployments,

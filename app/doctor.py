@@ -37,6 +37,7 @@ _PACKAGES = (
     "flask",
     "sqlalchemy",
     "numpy",
+    "pillow",
     "pyarrow",
     "numba",
     "lightgbm",

@@ -19,6 +19,7 @@ from app.commands.printing import (
 )
 from app.commands.replacement import check_fits, check_intervals, check_same_answers
 from app.commands.state import State, find_owner, opened_state
+from app.commands.tensors import print_tensors
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -235,11 +236,12 @@ def show(deployment_id: str, as_json: bool) -> None:
 
 
 def prediction_urls(bind: str, deployment_id: str) -> dict[str, str]:
-    """The URLs of both layouts; paths alone behind a unix socket."""
+    """The URLs of each layout; paths alone behind a unix socket."""
     base = "" if bind.startswith("unix:") else f"http://{bind}"
     return {
         "legacy": f"{base}/predApi/v1.0/deployments/{deployment_id}/predictions",
         "serverless": f"{base}/api/v2/deployments/{deployment_id}/predictions",
+        "rows": f"{base}/deployment/{deployment_id}/forward",
     }
 
 
@@ -271,16 +273,23 @@ def _print_deployment(facts: dict[str, Any]) -> None:
         return
     features = model.pop("features")
     versions = model.pop("versions")
+    tensors = model.pop("io", None)
     spec = model.pop("time_series", None)
     if files := model.pop("models", {}):
         model["file"] = f"{len(files)} files, one for each forecast distance"
     engine = {"engine": facts["engine"]}
     if facts["engine_reason"]:
         engine["because"] = facts["engine_reason"]
+    if tensors is not None:
+        # What says nothing of such a model.
+        model = {name: model[name] for name in ("id", "name", "format", "file", "task")}
     print_facts({"bundle": facts["bundle"]} | engine | model, "Model")
     if spec is not None:
         print_facts(_time_series(spec), "Time series")
     print_facts(versions, "Made with")
+    if tensors is not None:
+        print_tensors(tensors)
+        return
     click.echo("\nFeatures")
     rows = [
         (each["name"], each["kind"], each["dtype"], each["missing"], _levels(each))
@@ -321,8 +330,8 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
     """Give a deployment the model of another bundle.
 
     Task, target and classes must be the same; features may differ, as long as every
-    humility rule fits. Requests being answered finish with the old model, and none
-    fails.
+    humility rule fits. Named inputs and outputs must stay what they are. Requests being
+    answered finish with the old model, and none fails.
     """
     with opened_state() as state:
         deployment = state.store.deployment(deployment_id)

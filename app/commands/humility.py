@@ -247,7 +247,13 @@ def _deployed(state: State, deployment_id: str) -> tuple[Deployment, Path, Model
     deployment = state.store.deployment(deployment_id)
     if deployment.model_id is None:
         raise HumilityRefused("The deployment's model is scored elsewhere")
-    return (deployment, *kept(state, deployment.model_id))
+    folder, model = kept(state, deployment.model_id)
+    if model.task == "tensors":
+        raise HumilityRefused(
+            "Humility rules are for models that take columns; this one takes and"
+            " answers named tensors"
+        )
+    return deployment, folder, model
 
 
 def _task(state: State, deployment: Deployment) -> str | None:

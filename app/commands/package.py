@@ -1,4 +1,4 @@
-"""`foretell package`: a model file and its training data become a bundle."""
+"""`foretell package`: a model file and what is known of it become a bundle."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from app.commands.printing import json_option, print_facts, print_json, printable
 
 if TYPE_CHECKING:
     from app.bundling import PackageReport
     from app.config import Config
+    from app.rows.packaging import TensorReport
 
 _FILE = click.Path(path_type=Path)
+
+# What goes with --io.
+_WITH_IO = frozenset(
+    ("models", "io_file", "samples", "name", "out", "tar", "as_json"),
+)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -29,7 +36,6 @@ def _names(text: str) -> tuple[str, ...]:
 @click.argument("models", nargs=-1, metavar="MODEL...", type=_FILE)
 @click.option(
     "--data",
-    required=True,
     type=_FILE,
     metavar="FILE",
     help="What the model was trained on, with the target: .csv or .parquet.",
@@ -43,6 +49,19 @@ def _names(text: str) -> tuple[str, ...]:
     type=_FILE,
     metavar="SPEC",
     help="Spec of a time series model, JSON.",
+)
+@click.option(
+    "--io",
+    "io_file",
+    type=_FILE,
+    metavar="FILE",
+    help="ONNX: JSON that names inputs and outputs of any shape, instead of --data.",
+)
+@click.option(
+    "--samples",
+    type=_FILE,
+    metavar="FILE",
+    help="With --io: JSON of rows that the bundle is checked with.  [made-up rows]",
 )
 @click.option(
     "--task",
@@ -122,29 +141,46 @@ def _names(text: str) -> tuple[str, ...]:
 def package(
     models: tuple[Path, ...],
     spec: Path | None,
+    io_file: Path | None,
+    samples: Path | None,
     as_json: bool,
     holdout_fraction: float | None,
     **given: Any,
 ) -> None:
-    """Make a bundle of MODEL and its training data.
+    """Make a bundle of MODEL and its training data, or its --io.
 
     MODEL is a LightGBM text model or an ONNX graph. What the bundle holds is in
     docs/bundle.md.
 
     A time series model has a spec, and may have a MODEL for each forecast distance, in
     their order; without any they are those that the spec names.
+
+    A graph of named tensors, pictures say, has no training data here: --io names what
+    it takes and answers. `foretell io MODEL` prints one to begin with.
     """
     from app.config import Config
 
+    if io_file is not None:
+        report = _package_tensors(models, io_file, samples, given)
+        _print_tensors(report, as_json)
+        return
+    if given["data"] is None:
+        raise click.UsageError("Missing option '--data' or '--io'.")
+    if samples is not None:
+        raise click.UsageError("--samples goes with --io.")
     if holdout_fraction is not None:
         if given["holdout"] is not None:
             raise click.UsageError("Give --holdout or --holdout-fraction, not both.")
         given["holdout_fraction"] = holdout_fraction
     config = Config.from_environment()
     if spec is None:
-        report = _package(models, given, config)
+        made = _package(models, given, config)
     else:
-        report = _package_time_series(models, spec, given, config)
+        made = _package_time_series(models, spec, given, config)
+    _print(made, as_json)
+
+
+def _print(report: PackageReport, as_json: bool) -> None:
     for warning in report.warnings:
         click.echo(f"Warning: {printable(warning)}", err=True)
     facts = _facts(report)
@@ -180,6 +216,44 @@ def _package_time_series(
         if given.pop(name) is not None:
             raise click.UsageError(f"--{name} does not go with --time-series.")
     return package(TimeSeriesOptions(models=models, spec=spec, **given), config)
+
+
+def _package_tensors(
+    models: tuple[Path, ...], io_file: Path, samples: Path | None, given: dict[str, Any]
+) -> TensorReport:
+    from app.config import Config
+    from app.rows.packaging import TensorOptions, package
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        is_given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if is_given and name not in _WITH_IO:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with --io.")
+    if len(models) != 1:
+        raise click.UsageError("Give one MODEL.")
+    wanted = {name: given[name] for name in ("name", "out", "tar")}
+    options = TensorOptions(model=models[0], io=io_file, samples=samples, **wanted)
+    return package(options, Config.from_environment())
+
+
+def _print_tensors(report: TensorReport, as_json: bool) -> None:
+    model = report.model
+    facts = {
+        "model_id": model.id,
+        "name": model.name,
+        "format": model.format,
+        "task": model.task,
+        "inputs": [field.name for field in report.spec.inputs],
+        "outputs": [field.name for field in report.spec.outputs],
+        "golden_rows": report.golden_rows,
+        "bundle": str(report.folder),
+        "tar": report.tar and str(report.tar),
+    }
+    if as_json:
+        print_json(facts | {"warnings": []})
+    else:
+        print_facts({name.replace("_", " "): each for name, each in facts.items()})
 
 
 def _facts(report: PackageReport) -> dict[str, Any]:

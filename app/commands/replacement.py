@@ -18,6 +18,12 @@ _COLUMNS = {
     "seriesIdColumn": "series id column",
 }
 
+# Inputs and outputs of named tensors, and what would come of other ones.
+_SIDES = {
+    "inputs": "clients would have to send other rows",
+    "outputs": "clients would misread the answers",
+}
+
 
 class ReplacementRefused(AppError):
     """The new model's answers, or the changed ones, would not be those expected."""
@@ -36,6 +42,7 @@ def check_same_answers(old: Model | StoredModel, new: Model) -> None:
                 "bundle on its own"
             )
     _check_same_requests(getattr(old, "time_series", new.time_series), new.time_series)
+    _check_same_tensors(getattr(old, "io", new.io), new.io)
 
 
 def _check_same_requests(
@@ -60,6 +67,37 @@ def _check_same_requests(
                 f" {_shown(before.get(key))}: clients would have to send other rows;"
                 " deploy this bundle on its own"
             )
+
+
+def _check_same_tensors(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> None:
+    """Raises ReplacementRefused for other named inputs or outputs.
+
+    before, after: as cards have them; None: the models take columns.
+    """
+    if before is None or after is None:
+        return
+    for side, reason in _SIDES.items():
+        old, new = before[side], after[side]
+        for name in {**old, **new}:
+            was, becomes = _told(old.get(name)), _told(new.get(name))
+            if was != becomes:
+                raise ReplacementRefused(
+                    f"The {side[:-1]} {name!r} would become {becomes}, from {was}:"
+                    f" {reason}; deploy this bundle on its own"
+                )
+
+
+def _told(field: Mapping[str, Any] | None) -> str:
+    """What clients know of an input or output."""
+    if field is None:
+        return "nothing"
+    shape = ", ".join(
+        "any" if each is None else str(each) for each in field.get("shape", [1])
+    )
+    labels = f" of {_shown(tuple(field['labels']))}" if field.get("labels") else ""
+    return f"{field['type']} [{shape}]{labels}"
 
 
 def check_fits(deployment: Deployment, new: Model) -> None:

@@ -93,6 +93,7 @@ def test_show_has_urls_and_settings(run: Run, run_json: RunJson, external: str) 
     assert found["urls"] == {
         "legacy": f"{base}/predApi/v1.0/deployments/{external}/predictions",
         "serverless": f"{base}/api/v2/deployments/{external}/predictions",
+        "rows": f"{base}/deployment/{external}/forward",
     }
     assert set(found["settings"]) == set(SETTING_NAMES)
     text = run("show", external).stdout
