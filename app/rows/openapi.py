@@ -168,7 +168,7 @@ def _input_schemas(
     return {
         "input-row": {"type": "object", **named(row)},
         "input-row-batch": {"type": "object", **exactly({"rows": rows})},
-        "input-form": {"type": "object", **named(form)},
+        "input-form": {"type": "object", **exactly(form)},
     }
 
 
