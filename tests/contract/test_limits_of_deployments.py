@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.forecasts import as_csv, as_json
+
 HEAD = b"tenure,monthly charge,contract,region,plan,senior\n"
 ROW = b"12,70.5,One year,01,2,True\n"
 
@@ -91,3 +93,12 @@ def test_rows_of_the_server_are_the_most_anyway(serve):
     deployment = predict.deploy("churn", rows_per_request=3)
     answer = predict(deployment, *sent(3, "csv"))
     assert answer.json == {"message": "The body has more than 2 rows"}
+
+
+@pytest.mark.parametrize(("fewer", "status"), [(0, 200), (1, 413)])
+def test_history_counts_among_the_rows(forecast, forecasters, fewer, status):
+    rows = forecasters["sales"].request()
+    deployment = forecast.deploy("sales", rows_per_request=len(rows) - fewer)
+    sent = as_csv(rows), as_json(rows, {"sales"})
+    for body, kind in zip(sent, ("text/csv", "application/json"), strict=True):
+        assert forecast(deployment, body, kind).status_code == status
