@@ -51,15 +51,17 @@ def print_tensors(content: Mapping[str, Mapping[str, Any]]) -> None:
     for side, fields in content.items():
         click.echo(f"\n{side.capitalize()}")
         rows = [
-            (name, field["type"], _shape(field), _labels(field))
+            (name, field["type"], _shape(field, side), _labels(field))
             for name, field in fields.items()
         ]
         print_table(("NAME", "TYPE", "SHAPE", "LABELS"), rows)
 
 
-def _shape(field: Mapping[str, Any]) -> str:
+def _shape(field: Mapping[str, Any], side: str) -> str:
     """As clients know it; open sizes as question marks."""
     sizes = field.get("shape", [1])
+    if side == "outputs" and field["type"] == "categorical":
+        sizes = [len(field["labels"])]
     return " x ".join("?" if size is None else str(size) for size in sizes)
 
 

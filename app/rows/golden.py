@@ -35,6 +35,8 @@ _LEAST_ROWS = 8
 # What the server allows in a request is not the bundle's concern.
 _NO_LIMIT = 2**62
 _TEXT = "text"
+# What plain data of another form brings about.
+_ODD = (AttributeError, KeyError, OverflowError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,16 @@ class Answer:
         flat = values.reshape(-1)
         is_text = flat.dtype == object
         step = math.ceil(flat.size / _MOST_KEPT) or 1
-        return cls(_TEXT if is_text else str(flat.dtype), flat.size, flat[::step])
+        return cls(
+            _TEXT if is_text else str(flat.dtype), flat.size, flat[::step].copy()
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"dtype": self.dtype, "size": self.size, "values": self.values.tolist()}
 
     @classmethod
     def from_json(cls, card: Mapping[str, Any]) -> Answer:
-        """Read what `to_json` wrote. Raises KeyError, TypeError and ValueError."""
+        """Read what `to_json` wrote. Raises ValueError and what is in `_ODD`."""
         is_text = card["dtype"] == _TEXT
         values = np.array(card["values"], dtype=object if is_text else np.float64)
         return cls(str(card["dtype"]), int(card["size"]), values.reshape(-1))
@@ -121,7 +125,7 @@ class Golden:
                 {name: Answer.from_json(each) for name, each in answer.items()}
                 for answer in content["answers"]
             ]
-        except (AttributeError, KeyError, TypeError, FileNotFoundError) as error:
+        except (*_ODD, FileNotFoundError) as error:
             raise ValueError(f"{GOLDEN} does not hold golden rows") from error
         if not rows or len(rows) != len(answers):
             raise ValueError(f"{GOLDEN} does not hold an answer for each of its rows")
