@@ -135,7 +135,7 @@ def _pixels(file: PictureFile) -> Image.Image:
     except _BROKEN as error:
         cut = "truncated" in str(error)
         raise DataError(TRUNCATED if cut else DAMAGED) from error
-    # Pillow would look for a colour that means transparent, and warn.
+    # Or else `convert` would convert the colour that means transparent, too.
     image.info.clear()
     return image
 

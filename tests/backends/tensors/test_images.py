@@ -444,6 +444,12 @@ def test_a_size_beyond_the_limit_is_refused():
     assert "54 pixels" in refusal(saved(COLORS, "PNG"), 53)
 
 
+def test_the_limit_is_the_callers_and_not_pillows():
+    # Pillow warns from 89 million pixels on.
+    data = png(10_000, 9_000, 1, 0, bytes(1_251 * 9_000))
+    assert not decode(data, Picture(2, 2, "L", resample="nearest"), 10**8).any()
+
+
 def test_a_side_beyond_the_limit_is_refused():
     assert refusal(png(70_000, 1, 1, 0, bytes(8_751))) == (
         "the picture is 70,000 pixels long, at most 65,535 are taken"

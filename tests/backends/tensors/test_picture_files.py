@@ -74,6 +74,13 @@ def test_every_webp_tells_its_size(options):
     assert file.orientation == (3 if "exif" in options else 1)
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_the_widest_webp_tells_its_size(lossless):
+    file = BytesIO()
+    Image.new("RGB", (16_383, 1)).save(file, "WEBP", lossless=lossless)
+    assert (read(file.getvalue()).width, read(file.getvalue()).height) == (16_383, 1)
+
+
 # What does not make pixels.
 
 
@@ -94,6 +101,36 @@ def test_chunks_that_would_inflate_are_not_read(kind):
 def test_other_pictures_behind_a_jpeg_do_not_count():
     data = saved("JPEG") * 30 + b"\xff\xda" * 500
     assert (read(data).width, read(data).height) == (9, 6)
+
+
+def as_pillow_takes_it(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def as_it_is_decoded(data: bytes) -> np.ndarray:
+    height, width = as_pillow_takes_it(data).shape[:2]
+    picture = Picture(height, width, layout="NHWC", high=255.0)
+    return decode(data, picture, 10_000)
+
+
+def test_what_tells_the_kind_of_colors_is_kept():
+    # Without JFIF's segment, Adobe's says that the colours are RGB.
+    adobe = segment(0xEE, b"Adobe\0\x64" + bytes(5))
+    data = b"\xff\xd8" + adobe + saved("JPEG")[20:]
+    found = as_it_is_decoded(data)
+    assert np.array_equal(found, as_pillow_takes_it(data))
+    assert not np.array_equal(found, as_it_is_decoded(saved("JPEG")))
+
+
+def test_a_frame_smaller_than_the_whole_leaves_the_transparent_color():
+    data = bytearray(saved("GIF"))
+    data[6:10] = struct.pack("<HH", 20, 20)
+    frame = data.index(b",", 13 + 3 * (2 << (data[10] & 7)))
+    data[frame:frame] = b"!\xf9\4\1\0\0\5\0"
+    found = as_it_is_decoded(bytes(data))
+    assert np.array_equal(found, as_pillow_takes_it(bytes(data)))
+    color = list(data[13 + 3 * 5 : 13 + 3 * 6])
+    assert found[19, 19].tolist() == color and any(color)
 
 
 # Orientation.
@@ -242,6 +279,16 @@ def test_interlaced_pngs_have_all_their_rows(height, width):
     assert not has_all_rows(read(short))
     with pytest.raises(DataError, match="truncated"):
         decode(short, picture, 10_000)
+
+
+def test_missing_rows_of_an_early_pass_are_noticed():
+    """The last pass ends before the last row, which is there."""
+    raw = interlaced(np.full((11, 9), 200, np.uint8))
+    start = header(9, 11, 8, 0, 0, 0, 1)
+    data = png(start, chunk(b"IDAT", zlib.compress(raw[:-10])), END)
+    assert as_pillow_takes_it(data)[10].all() and not as_pillow_takes_it(data)[9].any()
+    with pytest.raises(DataError, match="truncated"):
+        decode(data, Picture(11, 9), 10_000)
 
 
 @pytest.mark.parametrize(
