@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from io import BytesIO
 from typing import Final
@@ -36,6 +37,11 @@ Image.MAX_IMAGE_PIXELS = None
 # No JPEG or GIF is longer. The filters' tables grow with the side, to more memory than
 # the pixels of a picture that is one pixel high.
 LONGEST_SIDE: Final = 65_535
+
+# Larger pictures are decoded one at a time in a process: each takes up to 15 bytes of
+# memory a pixel, and a small file may hold one.
+_LARGE_PIXELS: Final = 4_000_000
+_LARGE: Final = threading.Lock()
 
 # A JPEG's: above it, files grow a lot and pictures hardly change.
 _QUALITY: Final = 95
@@ -77,6 +83,13 @@ def decode(data: bytes, picture: Picture, max_pixels: int) -> NDArray[np.float64
     """
     file = read(data)
     _check_size(file, max_pixels)
+    if file.width * file.height <= _LARGE_PIXELS:
+        return _decoded(file, picture)
+    with _LARGE:
+        return _decoded(file, picture)
+
+
+def _decoded(file: PictureFile, picture: Picture) -> NDArray[np.float64]:
     image = _in_channels(_pixels(file), picture.channels)
     if file.orientation != 1:
         image = image.transpose(_TURNS[file.orientation])

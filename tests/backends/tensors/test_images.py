@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from backends.features import DataError
+from backends.tensors import images
 from backends.tensors.images import decode, encode, media_type, shape
 from backends.tensors.spec import Color, Layout, Picture, Resample
 
@@ -623,3 +624,15 @@ def test_damaged_files_are_refused_or_decoded(name, changes):
 @example(start=b"RIFF\0\0\0\0WEBPVP8X", rest=b"")
 def test_any_bytes_are_refused_or_decoded(start, rest):
     refused_or_whole(start + rest)
+
+
+def test_large_pictures_wait_for_each_other(monkeypatch):
+    monkeypatch.setattr(images, "_LARGE_PIXELS", 53)
+    large, small = saved(COLORS, "PNG"), saved(COLORS.crop((0, 0, 5, 5)), "PNG")
+    with ThreadPoolExecutor(1) as pool:
+        with images._LARGE:
+            waiting = pool.submit(levels, large)
+            assert levels(small, 5, 5).shape == (5, 5, 3)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        assert (waiting.result(timeout=10) == NOISE).all()
