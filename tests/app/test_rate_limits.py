@@ -160,10 +160,20 @@ def test_machines_clock_is_the_usual_one():
 
 
 def test_threads_count_together():
-    limits = RateLimits()
-    with ThreadPoolExecutor(8) as pool:
-        waits = list(pool.map(lambda _: wait_of(limits, IDS[0], 300, 3), range(400)))
-    assert waits.count(0) == 300
+    limits, place = RateLimits(), RateLimits._place
+
+    def slowly(deployment_id):
+        found = place(limits, deployment_id)
+        before = list(limits._counts[:60])
+        time.sleep(0.005)
+        # Nobody else has counted in the meantime.
+        assert list(limits._counts[:60]) == before
+        return found
+
+    limits._place = slowly
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(wait_of, limits, IDS[0], 15, 3) for _ in range(20)]
+    assert [each.result() for each in asked].count(0) == 15
 
 
 def forked(work):
@@ -194,6 +204,13 @@ def test_processes_count_together():
     passed = [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
     # Each process asked 100 times for each; 400 of all, 250 of them pass.
     assert sum(int.from_bytes(each, "little") for each in passed) == 250 * len(IDS)
+
+
+def test_place_that_another_process_gave_away_is_looked_up():
+    limits = RateLimits(1)
+    limits.check(IDS[0], 1, 3)
+    os.waitpid(forked(lambda: limits.check(IDS[1], 1, 3)), 0)
+    limits.check(IDS[0], 1, 3)
 
 
 def test_killed_processes_stop_nobody():
