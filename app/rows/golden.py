@@ -20,8 +20,11 @@ from backends.base import ModelFileRejected
 from backends.bundle import GOLDEN
 from backends.features import DataError
 from backends.model import Model
+from backends.tensors import io_json
 from backends.tensors.answers import RowWriter
 from backends.tensors.backend import TensorBackend
+from backends.tensors.decoding import RowDecoder
+from backends.tensors.spec import TensorSpec
 
 # Relative, and absolute for each unit of an output's largest number. Graphs compute in
 # float32, whose sums depend on the width of the processor's vectors and on how many
@@ -144,15 +147,20 @@ def make(folder: str, samples: str | None) -> int:
     """
     path = Path(folder)
     model = bundle.read(path)
-    backend = TensorBackend(path, model)
-    plain = PlainAnswers(path, model, backend.spec)
-    if samples is None:
-        golden = _made_up(plain)
-    else:
-        golden = _given(backend, plain, Samples.read(Path(samples)))
+    given = None if samples is None else Samples.read(Path(samples))
+    # One session after the other: models may be large.
+    golden = _answered_rows(PlainAnswers(path, model, _spec(model)), given)
     golden.write(path)
-    compare(golden, backend)
+    compare(golden, TensorBackend(path, model))
     return len(golden.rows)
+
+
+def _spec(model: Model) -> TensorSpec:
+    return io_json.from_json(model.io or {})
+
+
+def _answered_rows(plain: PlainAnswers, samples: Samples | None) -> Golden:
+    return _made_up(plain) if samples is None else _given(plain, samples)
 
 
 def _made_up(plain: PlainAnswers) -> Golden:
@@ -175,12 +183,13 @@ def _made_up(plain: PlainAnswers) -> Golden:
     return Golden(rows, answers)
 
 
-def _given(backend: TensorBackend, plain: PlainAnswers, samples: Samples) -> Golden:
+def _given(plain: PlainAnswers, samples: Samples) -> Golden:
     """Rows of a file, whose answers are as is expected there."""
+    decoder = RowDecoder(plain.spec, plain.inputs)
     answers = []
     for number, row in enumerate(samples.rows):
         # Who packages is told what is wrong with a row as clients are.
-        backend.decode(row, number, _NO_LIMIT)
+        decoder.decode(row, number, _NO_LIMIT)
         found = _answered(plain, row, number)
         if samples.answers is not None:
             check_answer(plain.spec, samples.answers[number], found)

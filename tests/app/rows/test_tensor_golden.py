@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from onnx import helper
+from onnx import TensorProto, helper
 from PIL import Image
 
 from app.rows.golden import Answer, Golden, make, replay
@@ -25,7 +25,12 @@ from backends.strict_json import SpecError
 from backends.tensors import io_json
 from backends.tensors.from_graph import inspect
 from tests.tensors import (
+    BOOL,
+    DOUBLE,
     FLOAT,
+    INT64,
+    STRING,
+    UINT8,
     columns_graph,
     graph_of,
     many_sided,
@@ -35,6 +40,8 @@ from tests.tensors import (
     save,
     text_to_text,
 )
+
+HALF = TensorProto.FLOAT16
 
 Bundled = Callable[..., Model]
 
@@ -80,12 +87,12 @@ def png(levels: Any) -> str:
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def identity(*shape: int | str | None) -> Any:
+def identity(*shape: int | str | None, kind: int = FLOAT) -> Any:
     """A graph that answers y, its x."""
     return graph_of(
         [helper.make_node("Identity", ["x"], ["y"])],
-        {"x": (FLOAT, ["n", *shape])},
-        {"y": (FLOAT, ["n", *shape])},
+        {"x": (kind, ["n", *shape])},
+        {"y": (kind, ["n", *shape])},
     )
 
 
@@ -185,6 +192,13 @@ PICTURES = {
         (open_axes(), {}),
         (text_to_text(), {}),
         (identity(40, 40), {}),
+        (identity(kind=INT64), {}),
+        (identity(2, 3, kind=BOOL), {}),
+        (identity(4, kind=DOUBLE), {}),
+        (identity(4, kind=HALF), {}),
+        (identity(3, 9, 7, kind=UINT8), {"inputs": {"x": {"type": "image"}}}),
+        (identity(9, 7, kind=HALF), {"inputs": {"x": {"type": "image"}}}),
+        (identity(1, kind=STRING), {"inputs": {"x": {"labels": ["a", "b"]}}}),
     ],
 )
 def test_serving_answers_as_plainly_computed(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -102,6 +102,32 @@ def test_zip_map_is_the_tensor_behind_it(tmp_path: Path) -> None:
     answers = run(open_session(tmp_path / "served.onnx"), {graph.inputs[0].name: x})
     expected = fitted.predict_proba(x)
     np.testing.assert_allclose(answers[scores.tensor.name], expected, atol=1e-6)
+
+
+def test_scores_that_are_an_output_too_are_there_once(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["scores"], axis=-1),
+        helper.make_node(
+            "ZipMap",
+            ["scores"],
+            ["zipped"],
+            domain="ai.onnx.ml",
+            classlabels_strings=["a", "b"],
+        ),
+    ]
+    shape = (FLOAT, ["n", 2])
+    graph = graph_of(nodes, {"x": shape}, {"scores": shape})
+    zipped = helper.make_map_type_proto(
+        TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, [])
+    )
+    graph.graph.output.append(
+        helper.make_value_info("zipped", helper.make_sequence_type_proto(zipped))
+    )
+    [scores] = inspected(graph, tmp_path).outputs
+    assert (scores.tensor.name, scores.labels) == ("scores", ("a", "b"))
+    write_without_zip_maps(tmp_path / "graph.onnx", tmp_path / "served.onnx")
+    [left] = open_session(tmp_path / "served.onnx").get_outputs()
+    assert left.name == "scores"
 
 
 def test_labels_that_an_output_picks_from_are_read(tmp_path: Path) -> None:
