@@ -239,7 +239,13 @@ def _or_refused(
 
 def _page_paths() -> dict[str, dict[str, Operation]]:
     pong = _page("pong", _answered("pong", _said("response", "pong")))
-    ready = _answered("The deployed models are loaded.", _said("status", "ready"))
+    ready = _page(
+        "Whether the server is ready",
+        _answered("The deployed models are loaded.", _said("status", "ready")),
+        503,
+    )
+    # Whoever watches a server asks again anyway.
+    del ready["responses"][503]["headers"]["Retry-After"]
     return {
         "/ping": {"get": pong},
         "/predApi/v1.0/ping": {"get": pong},
@@ -248,7 +254,7 @@ def _page_paths() -> dict[str, dict[str, Operation]]:
                 "Whether the process answers", _answered("yes", _said("status", "ok"))
             )
         },
-        "/readyz": {"get": _page("Whether the server is ready", ready, 503)},
+        "/readyz": {"get": ready},
         "/metrics": {
             "get": _page(
                 "For monitoring on the same machine",

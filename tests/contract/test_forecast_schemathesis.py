@@ -1,4 +1,4 @@
-"""Forecast requests made up from a description: documented answers only."""
+"""Forecast requests made up from the server's document: documented answers only."""
 
 from __future__ import annotations
 
@@ -6,61 +6,18 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import schemathesis
-from werkzeug import Response
 
 from backends.timeseries.clock import Clock
 from backends.timeseries.dates import DateFormat
 from backends.timeseries.spec import Spec
 from backends.timeseries.spec_json import load_spec
 from tests.contract.effort import effort
-from tests.contract.test_schemathesis import (
-    EXPLANATION,
-    PREDICTED,
-    REFUSED,
-    TEXT,
-    UNTOLD,
-    VALUE,
-    place,
-    query,
-)
+from tests.contract.test_schemathesis import OF_CLASSES, UNTOLD, Answering, described
 from tests.specimens import deployment_id
 from tests.time_series import PASSENGERS, SALES, STORES
-
-MOMENT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
-ROW = {
-    "type": "object",
-    "required": [
-        *("seriesId", "forecastPoint", "rowId", "timestamp", "predictionValues"),
-        *("forecastDistance", "prediction"),
-    ],
-    "additionalProperties": False,
-    "properties": {
-        "seriesId": {"type": ["string", "number", "boolean", "null"]},
-        "forecastPoint": {"type": "string", "pattern": MOMENT + "Z$"},
-        "rowId": {"type": "integer", "minimum": 0},
-        "timestamp": {"type": "string", "pattern": MOMENT + r"\.\d{6}Z$"},
-        "predictionValues": {"type": "array", "minItems": 1, "items": VALUE},
-        "predictionThreshold": {"type": "number"},
-        "forecastDistance": {"type": "integer", "minimum": 1},
-        "prediction": {"type": ["number", "string"]},
-        "isOutlierPrediction": {"type": "boolean"},
-        "passthroughValues": {"type": "object"},
-        "predictionExplanations": {"type": "array", "items": EXPLANATION},
-        "shapExplanationsMetadata": {"type": "object"},
-    },
-}
-ANSWER = {
-    "type": "object",
-    "required": ["data"],
-    "additionalProperties": False,
-    "properties": {"data": {"type": "array", "minItems": 1, "items": ROW}},
-}
-FORECAST = {
-    **PREDICTED,
-    "content": {"application/json": {"schema": ANSWER}, "text/csv": TEXT},
-}
 
 
 def request(spec: Spec) -> list[dict[str, Any]]:
@@ -97,68 +54,33 @@ INSTANT = {
 }
 
 
-def instant(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": INSTANT}
+LAYOUTS = (
+    "/predApi/v1.0/deployments/{deploymentId}/predictions",
+    "/predApi/v1.0/deployments/{deploymentId}/timeSeriesPredictions",
+    "/api/v2/deployments/{deploymentId}/predictions",
+)
 
 
-def described() -> dict[str, Any]:
-    """The addresses of forecasts as an OpenAPI description."""
+def described_forecasts() -> dict[str, Any]:
+    """The server's document of these addresses, with rows that can be forecast from."""
     known = [request(each) for each in SPECS.values()]
     row = {"type": "object", "properties": dict.fromkeys(NAMES, CELL)}
     whole = {"type": "array", "enum": known}
     anything = {"type": "array", "maxItems": 5, "items": row}
-    forecast = {
-        "parameters": [
-            instant("forecastPoint"),
-            instant("predictionsStartDate"),
-            instant("predictionsEndDate"),
-            query("relaxKnownInAdvanceFeaturesCheck", type="boolean"),
-            query("passthroughColumnsSet", type="string", enum=["all"]),
-            query("decimalsNumber", type="integer", minimum=0, maximum=40),
-            query("predictionWarningEnabled", type="boolean"),
-            query("maxExplanations", type="integer", minimum=0, maximum=60),
-            query("explanationAlgorithm", type="string", enum=["xemp", "shap"]),
-        ],
-        "requestBody": {
-            "content": {
-                "application/json": {"schema": {"anyOf": [whole, anything]}},
-                "text/plain": TEXT,
-            }
-        },
-        "responses": {"200": FORECAST, **REFUSED},
-        "security": [{"token": []}],
-    }
-    deployments = [deployment_id(name) for name in SPECS]
-    deployed = {
-        "parameters": [place("deploymentId", deployments)],
-        "post": forecast,
-    }
-    layouts = ("predApi/v1.0", "api/v2")
-    paths = [f"/{each}/deployments/{{deploymentId}}/predictions" for each in layouts]
-    paths.append("/predApi/v1.0/deployments/{deploymentId}/timeSeriesPredictions")
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "forecasts", "version": "1"},
-        "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}
-        },
-        "paths": dict.fromkeys(paths, deployed),
-    }
+    document = described(
+        {"deploymentId": [deployment_id(name) for name in SPECS]},
+        NAMES,
+        {"anyOf": [whole, anything]},
+        [pd.DataFrame(each).to_csv(index=False) for each in known],
+        ["passthroughColumns", "maxCodes", "maxNgramExplanations", *OF_CLASSES],
+        LAYOUTS,
+    )
+    for name in ("forecastPoint", "predictionsStartDate", "predictionsEndDate"):
+        document["components"]["parameters"][name]["schema"] = INSTANT
+    return document
 
 
-class Answering:
-    """The description when it is loaded, the application when the tests run."""
-
-    def __init__(self) -> None:
-        self.application: Any = Response(
-            json.dumps(described()), content_type="application/json"
-        )
-
-    def __call__(self, environ: Any, start: Any) -> Any:
-        return self.application(environ, start)
-
-
-answering = Answering()
+answering = Answering(described_forecasts())
 schema = schemathesis.openapi.from_wsgi("/openapi.json", answering)
 
 
