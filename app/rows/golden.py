@@ -28,8 +28,9 @@ from backends.tensors.spec import TensorSpec
 
 # Relative, and absolute for each unit of an output's largest number. Graphs compute in
 # float32, whose sums depend on the width of the processor's vectors and on how many
-# rows come together; what they answer in float16 has three digits.
-_TOLERANCE = (1e-5, 1e-6)
+# rows come together: summed in another order, ten convolutions and a softmax differed
+# by a third of this. What they answer in float16 has three digits.
+_TOLERANCE = (1e-4, 1e-5)
 _HALF_TOLERANCE = (1e-2, 1e-3)
 
 # Of larger outputs a bundle keeps so many numbers, evenly spread.
