@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 # Relative, and absolute for each unit of the largest number: what is expected may come
 # from the library that trained the model, and be rounded.
-_TOLERANCE = (1e-4, 1e-5)
+_TOLERANCE = (1e-4, 1e-4)
 _HALF_TOLERANCE = (1e-2, 1e-3)
 # Levels of 255 by which pictures may differ; JPEG changes pictures.
 _PNG_LEVELS = 1
