@@ -1,5 +1,6 @@
 """The README: short, true, and its commands work as printed."""
 
+import ast
 import json
 import os
 import re
@@ -15,6 +16,17 @@ from typing import get_args
 import pytest
 
 from app.config import environment_name, settings
+from app.error_handlers import _ROWS, _ROWS_CODES
+from backends.tensors import io_json
+from backends.tensors.spec import (
+    TYPES,
+    Activation,
+    Color,
+    Encoding,
+    Fit,
+    Layout,
+    Resample,
+)
 from backends.timeseries import feature_json, spec_json
 from backends.timeseries.spec import DATE_PARTS, STATISTICS, UNITS, TargetType
 from tests.mlforecast.environment import mlforecast_python
@@ -23,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXPLANATIONS = (ROOT / "docs" / "explanations.md").read_text()
 TIME_SERIES = (ROOT / "docs" / "timeseries.md").read_text()
+BUNDLES = (ROOT / "docs" / "bundle.md").read_text()
+ROWS = (ROOT / "docs" / "rows.md").read_text()
 BIN = Path(sys.executable).parent
 
 
@@ -92,7 +106,7 @@ def served(tmp_path_factory):
     for line in server.stdout:
         if not line.startswith("{"):
             printed.append(line)
-        if "next six months" in line:
+        if "the rows API" in line:
             printed.append(server.stdout.readline())
             break
     yield environment, environment["FORETELL_BIND"], "".join(printed)
@@ -117,9 +131,11 @@ def run(script, environment, folder=ROOT, seconds=60):
 def test_printed_curl_lines_work_as_printed(served):
     environment, _, printed = served
     lines = [line for line in printed.splitlines() if line.startswith("curl")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(shlex.split(line) for line in lines)
-    first, second, third, fourth, fifth = (run(line, environment) for line in lines)
+    first, second, third, fourth, fifth, sixth = (
+        run(line, environment) for line in lines
+    )
     assert [row["rowId"] for row in json.loads(first)["data"]] == [0, 1]
     assert json.loads(second)["data"][0]["prediction"] == "Gentoo"
     assert third.startswith("sex_male_PREDICTION,sex_female_PREDICTION,sex_PREDICTION")
@@ -134,26 +150,30 @@ def test_printed_curl_lines_work_as_printed(served):
         [(size, interval)] = row["predictionIntervals"].items()
         assert size == "80"
         assert interval["low"] < row["prediction"] < interval["high"]
+    scores = json.loads(sixth)["digit"]
+    assert max(scores, key=scores.get) == "8"
 
 
 def test_readme_commands_answer_what_is_printed(served):
     environment, address, _ = served
     setup, *commands = blocks("sh")
     expected = [json.loads(block) for block in blocks("json")]
-    assert len(commands) == len(expected) == 2
+    assert len(commands) == len(expected) == 3
     for command, answer in zip(commands, expected, strict=True):
         script = (setup + command).replace("127.0.0.1:8080", address)
+        script = script.replace("$HOME/.foretell", environment["FORETELL_HOME"])
         found = json.loads(run(script, environment))
-        assert found["data"] == [approximately(row) for row in answer["data"]]
+        assert found == approximately(answer)
 
 
-def approximately(row):
-    """The row, its probabilities to nine digits: mathematical libraries differ."""
-    values = [
-        {**value, "value": pytest.approx(value["value"], abs=1e-9)}
-        for value in row["predictionValues"]
-    ]
-    return {**row, "predictionValues": values}
+def approximately(answer):
+    """What is told of rows, its numbers nearly: mathematical libraries differ."""
+    if "digit" in answer:
+        return {"digit": pytest.approx(answer["digit"], rel=1e-5)}
+    for row in answer["data"]:
+        for value in row["predictionValues"]:
+            value["value"] = pytest.approx(value["value"], abs=1e-9)
+    return answer
 
 
 def test_explanations_are_those_of_their_page(served, tmp_path):
@@ -206,23 +226,69 @@ def rounded(text):
     return pieces
 
 
-def own_section(title):
-    """The section of the page on time series that has a title, and the others."""
-    parts = re.split(r"^(?=## )", TIME_SERIES, flags=re.M)
+def own_section(title, page=TIME_SERIES):
+    """The section of a page that has a title, and the others."""
+    parts = re.split(r"^(?=## )", page, flags=re.M)
     [own] = [part for part in parts if part.startswith(f"## {title}\n")]
     return own, "".join(part for part in parts if part != own)
 
 
-def test_time_series_are_forecast_as_on_their_page(served, tmp_path):
+def check_page(page, served, folder):
+    """Run what a page runs, in a folder, and compare what it prints."""
     environment, address, _ = served
-    _, page = own_section("From mlforecast")
     page = page.replace("127.0.0.1:8080", address)
     page = page.replace("~/.foretell", environment["FORETELL_HOME"])
-    environment = {**environment, "TMPDIR": str(tmp_path)}
+    environment = {**environment, "TMPDIR": str(folder)}
     *printed, rest = run(scripted(page), environment, seconds=300).split("\035")
     assert rest == ""
     for (_, text, expected), found in zip(commands(page), printed, strict=True):
         assert rounded(found) == rounded(expected), text
+
+
+def test_time_series_are_forecast_as_on_their_page(served, tmp_path):
+    check_page(own_section("From mlforecast")[1], served, tmp_path)
+
+
+def test_rows_are_answered_as_on_their_page(served, tmp_path):
+    # What stands behind is no walk, and its command has a placeholder.
+    check_page(ROWS.partition("## Values")[0], served, tmp_path)
+
+
+def test_page_of_bundles_names_all_that_an_io_json_may_say():
+    keys = BUNDLES.partition("### Named tensors")[2].partition("\n## ")[0]
+    named = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", keys, re.M)))
+    )
+    known = {"tensor", "type"}
+    for table in (io_json._INPUT_KEYS, io_json._OUTPUT_KEYS):
+        for required, optional in table.values():
+            known |= {*required, *optional}
+    assert named == known
+    for word in (*TYPES, *get_args(Layout), *get_args(Color), *get_args(Fit)):
+        assert f"`{word}`" in keys
+    for word in (*get_args(Resample), *get_args(Encoding), *get_args(Activation)):
+        assert f"`{word}`" in keys
+
+
+def test_page_of_rows_names_every_code_of_an_error():
+    errors, _ = own_section("Errors", ROWS)
+    table = re.findall(r"^\| ([0-9]{3}) \| `(\w+)` \|", errors, re.M)
+    assert len(table) == len(set(table))
+    told = {(code, int(status)) for status, code in table}
+    others = {(code, status) for status, code in _ROWS_CODES.items()}
+    assert told == {*_ROWS.values(), *others}
+
+
+def test_page_of_rows_quotes_what_is_raised():
+    errors, _ = own_section("Errors", ROWS)
+    for path in (ROOT / "app" / "rows").glob("*.py"):
+        if path.stem not in ("body", "forward", "tabular"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                for part in ast.walk(node.exc):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        assert part.value.strip() in errors, part.value
 
 
 def test_state_of_an_older_release_gets_the_new_example(served):

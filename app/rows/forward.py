@@ -28,7 +28,7 @@ from app.rows.piece import Answerer, Piece
 from app.rows.tabular import TabularRows
 from app.services import Services
 from app.store.records import Caller, Deployment
-from app.workload import content_length
+from app.workload import content_length, limits_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -74,7 +74,7 @@ def forward(
             record.stage("read")
 
             kind, rows = read(body, environ.get("CONTENT_TYPE"))
-            most = deployment.settings.rows_per_request or config.max_rows
+            most = limits_of(deployment.settings, config).max_rows
             pieces = _pieces(rows, answerer.most_rows, record, most)
             each = services.bulk.map if is_large else in_turn
             head, foot = _AROUND[kind]

@@ -13,8 +13,8 @@ from backends.base import ModelFileRejected
 from backends.features import DataError
 from backends.model import Model
 from backends.onnx import memory, open_session, run
-from backends.strict_json import SpecError
-from backends.tensors import io_json
+from backends.strict_json import SpecError, Value
+from backends.tensors import fitting, io_json
 from backends.tensors.answers import Splitter
 from backends.tensors.decoding import Row, RowDecoder
 from backends.tensors.tensor import declared
@@ -36,14 +36,18 @@ class TensorBackend:
     def __init__(self, folder: Path, model: Model) -> None:
         """Load the graph of the bundle in `folder`. Raises ModelFileRejected."""
         self.model = model
-        try:
-            self.spec = io_json.from_json(model.io or {})
-        except SpecError as error:
-            raise ModelFileRejected(f"the card's io: {error}") from error
         self.nbytes = memory(folder, model.file)
         self._session = open_session(folder / model.file)
         inputs = declared(self._session.get_inputs(), "input")
         outputs = declared(self._session.get_outputs(), "output")
+        try:
+            self.spec = io_json.from_json(model.io or {})
+            fitting.check(Value(model.io), self.spec, inputs, outputs)
+        except SpecError as error:
+            raise ModelFileRejected(
+                f"the card's io does not fit the graph: {error}: package the model"
+                " again"
+            ) from error
         self._decoder = RowDecoder(self.spec, inputs)
         self._splitter = Splitter(self.spec, outputs)
         # A graph exported for so many rows is run with as many.

@@ -119,7 +119,7 @@ def _categorical(value: Any, field: Field, tensor: Tensor, _: int) -> NDArray[An
         return np.array([text], dtype=object)
     position = labels.index(text)
     if field.one_hot:
-        return (np.arange(len(labels)) == position).astype(tensor.dtype)
+        return np.asarray(np.arange(len(labels)) == position, tensor.dtype)
     return np.array([position], tensor.dtype)
 
 

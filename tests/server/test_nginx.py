@@ -324,7 +324,9 @@ def test_errors_of_nginx_speak_the_dialect_of_the_rows(
     assert answer.status == status
     body = json.loads(answer.body)
     assert list(body) == ["errorCode", "errorMessage"]
-    assert body["errorCode"] == {413: "RequestTooLarge", 405: "MethodNotAllowed"}[status]
+    assert (
+        body["errorCode"] == {413: "RequestTooLarge", 405: "MethodNotAllowed"}[status]
+    )
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics"])
