@@ -334,13 +334,17 @@ def memory(folder: Path, file: str) -> int:
 
 
 def run(
-    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[Any]]
+    session: onnxruntime.InferenceSession,
+    feed: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
-    """All that a graph answers, by name. Raises DataError where it refuses the feed."""
+    """What a graph answers, by name. Raises DataError where it refuses the feed.
+
+    names: of the outputs that are wanted.
+    """
     options = onnxruntime.RunOptions()
     # What a run fails with is raised; onnxruntime would also print it.
     options.log_severity_level = 4
-    names = [each.name for each in session.get_outputs()]
     try:
         return dict(zip(names, session.run(names, feed, options), strict=True))
     except _RUN_ERRORS as error:

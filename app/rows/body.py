@@ -63,10 +63,14 @@ def read(body: bytes, content_type: str | None) -> tuple[Kind, Iterator[list[Row
             f"Content-Type {media_type[:100]!r} is not supported: send"
             " application/json, or a form of one row"
         )
-    return "rows", _json(to_utf8(body, codec or "utf_8"))
+    return "rows", _json(body, codec or "utf_8")
 
 
-def _json(text: bytes) -> Iterator[list[Row]]:
+def _json(body: bytes, codec: str) -> Iterator[list[Row]]:
+    try:
+        text = to_utf8(body, codec)
+    except BodyUnreadable as error:
+        raise JsonUnreadable(str(error)) from error
     head, foot = _HEAD.match(text), _FOOT.search(text, max(0, len(text) - _END_BYTES))
     if head is None or foot is None or text[head.end() : head.end() + 1] != b"[":
         yield _rows(text)
@@ -117,13 +121,11 @@ def _boundary(body: bytes) -> str:
 
 
 def _value(part: File | Field, data: bytes) -> str | Upload:
-    media_type = part.headers.get("Content-Type", "").lower()
-    if isinstance(part, File) or (media_type and not media_type.startswith("text/")):
+    media_type, codec, _ = read_content_type(part.headers.get("Content-Type", ""))
+    is_text = media_type.startswith("text/") or "json" in media_type
+    if isinstance(part, File) or (media_type and not is_text):
         return Upload(data)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise BodyUnreadable(f"The field {part.name!r} is not valid UTF-8") from error
+    return to_utf8(data, codec or "utf_8").decode()
 
 
 def _urlencoded(body: bytes, codec: str) -> Iterator[list[Row]]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from app.access_log import RequestRecord
 from app.answering import Answering
@@ -33,8 +33,11 @@ from app.workload import content_length, limits_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# The pictures of a request have as many pixels as so many of the largest.
+_PICTURES: Final = 20
+
 # Before and behind the rows of an answer.
-_AROUND: dict[Kind, tuple[bytes, bytes]] = {
+_AROUND: Final[dict[Kind, tuple[bytes, bytes]]] = {
     "rows": (b'{"rows":[', b"]}"),
     "row": (b"", b""),
 }
@@ -62,7 +65,7 @@ def forward(
                 deployment_id, deployment.settings.requests_per_minute
             )
         served, is_cached = model_of(services, deployment, record)
-        answerer = _answerer(services, deployment, served)
+        answerer = _answerer(services, deployment, served, deadline)
         record.stage("accept")
 
         is_large = _is_large(environ, config)
@@ -112,14 +115,21 @@ def deployment_of(
     return deployment
 
 
-def _answerer(services: Services, deployment: Deployment, served: Served) -> Answerer:
+def _answerer(
+    services: Services, deployment: Deployment, served: Served, deadline: float
+) -> Answerer:
     settings = deployment.settings
     if isinstance(served, ServedTensors):
         # What it brings is imported where there are such models.
         from app.rows.tensors import TensorRows
+        from backends.tensors.pixels import Pixels
 
+        most = services.config.max_pixels
         return TensorRows(
-            served.backend, settings.tensor_json, services.config.max_pixels
+            served.backend,
+            served.backend.writer(tensor_json=settings.tensor_json),
+            Pixels(most, _PICTURES * most),
+            deadline,
         )
     if served.model.time_series is not None:
         raise IsForecasting

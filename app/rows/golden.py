@@ -24,6 +24,7 @@ from backends.tensors import io_json
 from backends.tensors.answers import RowWriter
 from backends.tensors.backend import TensorBackend
 from backends.tensors.decoding import RowDecoder
+from backends.tensors.pixels import Pixels
 from backends.tensors.spec import TensorSpec
 
 # Relative, and absolute for each unit of an output's largest number. Graphs compute in
@@ -37,7 +38,7 @@ _HALF_TOLERANCE = (1e-2, 1e-3)
 _MOST_KEPT = 1024
 _LEAST_ROWS = 8
 # What the server allows in a request is not the bundle's concern.
-_NO_LIMIT = 2**62
+_NO_LIMIT = Pixels(2**62, 2**62)
 _TEXT = "text"
 # What plain data of another form brings about.
 _ODD = (AttributeError, KeyError, OverflowError, TypeError)

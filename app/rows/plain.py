@@ -47,7 +47,9 @@ class PlainAnswers:
         Raises DataError where the graph refuses the row.
         """
         answers = run(
-            self._session, {each.name: self._fed(each, row) for each in self.inputs}
+            self._session,
+            {each.name: self._fed(each, row) for each in self.inputs},
+            [each.tensor for each in self.spec.outputs],
         )
         return {
             field.name: _activated(self._columns(field, answers), field)
@@ -138,7 +140,7 @@ def _pixels(url: str, picture: Picture) -> Array:
     Reading the file and bringing it to its size is left to the code that serves.
     """
     plain = plain_picture(picture, picture.height, picture.width)
-    levels = images.decode(_content(url), plain, _NO_LIMIT)
+    levels = images.decode(images.checked(_content(url), _NO_LIMIT), plain)
     planes = []
     for channel in range(picture.channels):
         # The blue of BGR comes last in a file.

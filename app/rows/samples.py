@@ -108,14 +108,18 @@ def _wanted(field: Field, expected: Value) -> NDArray[np.float64]:
     return np.asarray(wanted.reshape(-1), np.float64)
 
 
+def _levels(data: bytes, picture: Picture) -> NDArray[np.float64]:
+    return images.decode(images.checked(data, _NO_LIMIT), picture).reshape(-1)
+
+
 def _check_picture(picture: Picture, expected: Value, found: Array) -> None:
     try:
         media_type, data = read_data_url(expected.text())
-        wanted = images.decode(data, picture, _NO_LIMIT).reshape(-1)
+        wanted = _levels(data, picture)
     except DataError as error:
         expected.refuse(str(error))
     file = images.encode(found.reshape(images.shape(picture)), picture)
-    answered = images.decode(file, picture, _NO_LIMIT).reshape(-1)
+    answered = _levels(file, picture)
     is_jpeg = "image/jpeg" in (media_type, images.media_type(picture))
     levels = _JPEG_LEVELS if is_jpeg else _PNG_LEVELS
     unit = abs(picture.high - picture.low) / 255 / min(picture.std)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from app.errors import DeadlineExceeded
 from app.rows.piece import Piece
 from backends.tensors.answers import RowWriter
 from backends.tensors.backend import TensorBackend
 from backends.tensors.decoding import Row
+from backends.tensors.pixels import Pixels
 
 # Rows are decoded until their tensors take so many bytes, then run: pictures are far
 # larger decoded than sent.
@@ -20,27 +23,28 @@ _MOST_BYTES = 8 * 2**20
 class TensorRows:
     """Answers rows with all outputs of a graph.
 
-    tensor_json: arrays as shape and data, else as data URLs of .npy files.
-    max_pixels: of a picture in a row.
+    writer: of the answer.
+    pixels: what the pictures of the request may have.
+    deadline: when the time of the request is over, monotonic seconds.
     """
 
     backend: TensorBackend
-    tensor_json: bool
-    max_pixels: int
+    writer: RowWriter
+    pixels: Pixels
+    deadline: float
     # A piece is what one thread works on.
     most_rows: int = 64
-    _writer: RowWriter = field(init=False)
-
-    def __post_init__(self) -> None:
-        writer = RowWriter(self.backend.spec, tensor_json=self.tensor_json)
-        object.__setattr__(self, "_writer", writer)
 
     def answer(self, piece: Piece) -> bytes:
-        """See `Answerer`. Raises DataError, of every kind that decoding knows."""
+        """See `Answerer`.
+
+        Raises DataError, of every kind that decoding knows, and DeadlineExceeded:
+        a picture may take a second, and nobody waits for the answer then.
+        """
         written: list[bytes] = []
         for first_row, rows in self._decoded(piece):
             for outputs in self.backend.run(rows, first_row):
-                written += self._writer.rows(outputs)
+                written += self.writer.rows(outputs)
         return b",".join(written)
 
     def _decoded(self, piece: Piece) -> Iterator[tuple[int, Sequence[Row]]]:
@@ -57,4 +61,6 @@ class TensorRows:
             yield first_row, rows
 
     def _decode(self, values: Mapping[str, Any], number: int) -> Row:
-        return self.backend.decode(values, number, self.max_pixels)
+        if time.monotonic() > self.deadline:
+            raise DeadlineExceeded
+        return self.backend.decode(values, number, self.pixels)

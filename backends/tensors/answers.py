@@ -15,32 +15,30 @@ from backends.features import DataError
 from backends.tensors import images, npy
 from backends.tensors.sent import write_data_url
 from backends.tensors.spec import Field, TensorSpec
-from backends.tensors.tensor import Tensor
 
 Outputs = Mapping[str, NDArray[Any]]
 
 
 class Splitter:
-    """Takes the outputs of a spec out of the tensors that a graph answers."""
+    """Takes the outputs of a spec out of the tensors that a graph answers.
 
-    def __init__(self, spec: TensorSpec, tensors: Sequence[Tensor]) -> None:
-        """tensors: the graph's outputs. Raises ModelFileRejected if spec and graph \
-differ."""
-        known = {each.name for each in tensors}
+    tensors: names of those that are needed.
+    """
+
+    def __init__(self, spec: TensorSpec) -> None:
+        """spec: one that was checked against the graph."""
         self._parts: list[tuple[Field, slice | None]] = []
-        shared = [field.tensor for field in spec.outputs]
-        starts = dict.fromkeys(shared, 0)
+        named = [field.tensor for field in spec.outputs]
+        # Of the tensors that several outputs share: how many columns those have.
+        self._widths = {name: 0 for name in named if named.count(name) > 1}
         for field in spec.outputs:
-            if field.tensor not in known:
-                raise ModelFileRejected(
-                    f"the graph has no output {field.tensor!r}: package the model again"
-                )
             columns = None
-            if shared.count(field.tensor) > 1:
-                start = starts[field.tensor]
-                starts[field.tensor] = start + math.prod(s or 1 for s in field.shape)
-                columns = slice(start, starts[field.tensor])
+            if field.tensor in self._widths:
+                start = self._widths[field.tensor]
+                end = start + math.prod(size or 1 for size in field.shape)
+                self._widths[field.tensor], columns = end, slice(start, end)
             self._parts.append((field, columns))
+        self.tensors = tuple(dict.fromkeys(named))
 
     def split(self, answers: Outputs, first_row: int) -> dict[str, NDArray[Any]]:
         """Each output's values, (n_rows, *shape), in the spec's order.
@@ -50,33 +48,42 @@ differ."""
         Raises DataError naming the row and the output that is no finite number,
         ModelFileRejected for a shape that is not the card's.
         """
+        for name, width in self._widths.items():
+            if answers[name].shape[1:] != (width,):
+                raise _another_shape(f"tensor {name!r}", answers[name], (width,))
         found = {}
         for field, columns in self._parts:
             values = answers[field.tensor]
             if columns is not None:
                 values = values[:, columns]
-            if field.picture is None:
-                values = _shaped(values, field)
-            values = _activated(values, field)
+            values = _activated(_shaped(values, field), field)
             _check_finite(values, field, first_row)
             found[field.name] = values
         return found
 
 
 def _shaped(values: NDArray[Any], field: Field) -> NDArray[Any]:
-    own = values.shape[1:]
-    if len(own) == len(field.shape) and all(
-        wanted in (None, size) for size, wanted in zip(own, field.shape, strict=True)
+    own, wanted = values.shape[1:], field.shape
+    if field.picture is not None:
+        wanted = images.shape(field.picture)
+    if len(own) == len(wanted) and all(
+        each in (None, size) for size, each in zip(own, wanted, strict=True)
     ):
         return values
     # A single number is (1,) to clients, whatever axes of size 1 the graph has.
-    wanted = [size or 1 for size in field.shape]
-    if math.prod(own) != math.prod(wanted) or None in field.shape:
-        raise ModelFileRejected(
-            f"output {field.name!r} has the shape {own} for a row, and the card says"
-            f" {field.shape}: package the model again"
-        )
-    return values.reshape(len(values), *wanted)
+    sizes = [size or 1 for size in wanted]
+    if math.prod(own) != math.prod(sizes) or None in wanted or field.picture:
+        raise _another_shape(f"output {field.name!r}", values, wanted)
+    return values.reshape(len(values), *sizes)
+
+
+def _another_shape(
+    what: str, values: NDArray[Any], wanted: tuple[int | None, ...]
+) -> ModelFileRejected:
+    return ModelFileRejected(
+        f"{what} has the shape {values.shape[1:]} for a row, and the card says"
+        f" {wanted}: package the model again"
+    )
 
 
 def _activated(values: NDArray[Any], field: Field) -> NDArray[Any]:
@@ -88,8 +95,10 @@ def _activated(values: NDArray[Any], field: Field) -> NDArray[Any]:
         small = np.exp(-np.abs(wide))
         result = np.where(wide >= 0, 1.0, small) / (1.0 + small)
     else:
-        powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
-        result = powers / powers.sum(axis=-1, keepdims=True)
+        # What is not finite is refused behind this.
+        with np.errstate(invalid="ignore"):
+            powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
+            result = powers / powers.sum(axis=-1, keepdims=True)
     return np.asarray(result.astype(values.dtype))
 
 
@@ -140,7 +149,10 @@ def _writer(field: Field, tensor_json: bool) -> _Write:
 
 
 def _tokens(values: NDArray[Any]) -> list[bytes]:
-    """Each value: a number in the shortest form of its dtype, or a text."""
+    """Each value: a number in the shortest form of its dtype, or a text.
+
+    Booleans are the numbers 1 and 0, as the documented outputs are.
+    """
     if values.dtype == object:
         return [orjson.dumps(value) for value in values.tolist()]
     text = _dumped(values)
@@ -148,8 +160,8 @@ def _tokens(values: NDArray[Any]) -> list[bytes]:
 
 
 def _dumped(values: NDArray[Any]) -> bytes:
-    if values.dtype == object:
-        return orjson.dumps(values.tolist())
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
 
 

@@ -15,8 +15,9 @@ from backends.model import Model
 from backends.onnx import memory, open_session, run
 from backends.strict_json import SpecError, Value
 from backends.tensors import fitting, io_json
-from backends.tensors.answers import Splitter
+from backends.tensors.answers import RowWriter, Splitter
 from backends.tensors.decoding import Row, RowDecoder
+from backends.tensors.pixels import Pixels
 from backends.tensors.tensor import declared
 
 # What goes through the graph at once. Convolutions keep many times the size of their
@@ -49,13 +50,21 @@ class TensorBackend:
                 " again"
             ) from error
         self._decoder = RowDecoder(self.spec, inputs)
-        self._splitter = Splitter(self.spec, outputs)
+        self._splitter = Splitter(self.spec)
+        # Of many classes they take a while to make.
+        self._writers = {
+            form: RowWriter(self.spec, tensor_json=form) for form in (True, False)
+        }
         # A graph exported for so many rows is run with as many.
         self._fixed_rows = next((each.rows for each in inputs if each.rows), None)
 
-    def decode(self, values: Mapping[str, Any], row: int, max_pixels: int) -> Row:
+    def decode(self, values: Mapping[str, Any], row: int, pixels: Pixels) -> Row:
         """The tensors of one row; see `RowDecoder.decode`."""
-        return self._decoder.decode(values, row, max_pixels)
+        return self._decoder.decode(values, row, pixels)
+
+    def writer(self, *, tensor_json: bool) -> RowWriter:
+        """What writes the outputs of `run` as JSON; see `RowWriter`."""
+        return self._writers[tensor_json]
 
     def answer(self, rows: Sequence[Row]) -> list[dict[str, NDArray[Any]]]:
         """Each row's outputs by name; see `run`."""
@@ -108,18 +117,11 @@ class TensorBackend:
             for name in rows[0]
         }
         try:
-            answers = run(self._session, feed)
+            answers = run(self._session, feed, self._splitter.tensors)
         except DataError as error:
-            if len(rows) == 1:
-                raise DataError(f"row {first_row}: {error}") from error
-            # One of them is the reason: it is found, or each is answered by itself.
-            alone = [
-                self._run([row], first_row + place) for place, row in enumerate(rows)
-            ]
-            return {
-                name: np.concatenate([each[name] for each in alone])
-                for name in alone[0]
-            }
+            if len(rows) > 1:
+                return self._run_alone(rows, first_row)
+            raise DataError(f"row {first_row}: {error}") from error
         expected = self._fixed_rows or len(rows)
         for name, values in answers.items():
             if values.ndim == 0 or len(values) != expected:
@@ -129,6 +131,15 @@ class TensorBackend:
                 )
         whole = {name: values[: len(rows)] for name, values in answers.items()}
         return self._splitter.split(whole, first_row)
+
+    def _run_alone(
+        self, rows: Sequence[Row], first_row: int
+    ) -> dict[str, NDArray[Any]]:
+        """Answer each row by itself: the one that the graph refuses is named then."""
+        alone = [self._run([row], first_row + place) for place, row in enumerate(rows)]
+        return {
+            name: np.concatenate([each[name] for each in alone]) for name in alone[0]
+        }
 
     def _padded(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Repeat the last row up to the number of rows that the graph insists on."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import ModelFileRejected
 from backends.features import DataError, read_text
 from backends.tensors import images, numbers
+from backends.tensors.pixels import Pixels
 from backends.tensors.refusals import (
     DataUrlInvalid,
     FeatureMissing,
@@ -22,11 +23,22 @@ from backends.tensors.spec import Field, TensorSpec, Type
 from backends.tensors.tensor import Tensor
 
 Row = Mapping[str, NDArray[Any]]
-# A sent value, and the most pixels that a picture may have.
-_Read = Callable[[Any, Field, Tensor, int], NDArray[Any]]
+_Read = Callable[[Any, "Target", Pixels], NDArray[Any]]
 
 _WORDS: Final[Mapping[str, int]] = {"true": 1, "false": 0, "1": 1, "0": 0}
 _LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An input, and the tensor that it is or is a part of.
+
+    positions: of each class among the labels.
+    """
+
+    field: Field
+    tensor: Tensor
+    positions: Mapping[str, int]
 
 
 class RowDecoder:
@@ -36,29 +48,23 @@ class RowDecoder:
     """
 
     def __init__(self, spec: TensorSpec, tensors: Sequence[Tensor]) -> None:
-        """tensors: the graph's inputs. Raises ModelFileRejected if spec and graph \
-differ."""
-        known = {each.name: each for each in tensors}
-        self._fields: dict[str, list[Field]] = {name: [] for name in known}
-        for field in spec.inputs:
-            if field.tensor not in known:
-                raise ModelFileRejected(
-                    f"the graph has no input {field.tensor!r}: package the model again"
-                )
-            self._fields[field.tensor].append(field)
-        if empty := [name for name, fields in self._fields.items() if not fields]:
-            raise ModelFileRejected(
-                f"nothing fills the graph's input {empty[0]!r}: package the model again"
-            )
-        self._tensors = known
+        """tensors: the graph's inputs, which the spec was checked against."""
+        self._targets = {
+            tensor.name: [
+                Target(field, tensor, _positions(field.labels))
+                for field in spec.inputs
+                if field.tensor == tensor.name
+            ]
+            for tensor in tensors
+        }
         self._names = [field.name for field in spec.inputs]
 
-    def decode(self, values: Mapping[str, Any], row: int, max_pixels: int) -> Row:
+    def decode(self, values: Mapping[str, Any], row: int, pixels: Pixels) -> Row:
         """The tensors of one row, each without the axis of the rows.
 
         values: by input name, as JSON has them or a form sends them; others are
             ignored.
-        row: its number in the request, for messages. max_pixels: of a picture.
+        row: its number in the request, for messages. pixels: what pictures may have.
 
         Raises FeatureMissing, TypeMismatch, DataUrlInvalid and DataError.
         """
@@ -67,63 +73,72 @@ differ."""
                 f"{at(row, missing[0])}: the row does not have it; the model takes"
                 f" {_listed(self._names)}"
             )
-        found = {}
-        for name, fields in self._fields.items():
-            tensor = self._tensors[name]
-            parts = []
-            for field in fields:
-                try:
-                    read = _READERS[field.type]
-                    parts.append(read(values[field.name], field, tensor, max_pixels))
-                except DataError as error:
-                    text = f"{at(row, field.name)}: {error}"
-                    raise type(error)(text) from error
-            found[name] = _joined(parts, tensor)
-        return found
+        return {
+            name: _joined([_read(values, row, each, pixels) for each in targets])
+            for name, targets in self._targets.items()
+        }
 
 
-def _joined(parts: list[NDArray[Any]], tensor: Tensor) -> NDArray[Any]:
-    """The parts as the tensor has them: its columns, or itself in another shape."""
-    if len(parts) > 1:
-        return np.concatenate([part.reshape(-1) for part in parts])
-    (whole,) = parts
-    if whole.ndim == len(tensor.shape):
-        return whole
-    # A single number is (1,) to clients, whatever axes of size 1 the graph has.
-    return whole.reshape([size or 1 for size in tensor.shape])
+def _positions(labels: Sequence[str]) -> Mapping[str, int]:
+    return {label: position for position, label in enumerate(labels)}
 
 
-def _numeric(value: Any, field: Field, tensor: Tensor, _: int) -> NDArray[Any]:
-    return numbers.read_array(value, field.shape, tensor.dtype)
+def _read(
+    values: Mapping[str, Any], row: int, target: Target, pixels: Pixels
+) -> NDArray[Any]:
+    """One input of a row as its tensor has it."""
+    name, read = target.field.name, _READERS[target.field.type]
+    try:
+        return _shaped(read(values[name], target, pixels), target)
+    except DataError as error:
+        raise type(error)(f"{at(row, name)}: {error}") from error
 
 
-def _binary(value: Any, field: Field, tensor: Tensor, _: int) -> NDArray[Any]:
+def _shaped(value: NDArray[Any], target: Target) -> NDArray[Any]:
+    shape = target.tensor.shape
+    if value.ndim == len(shape):
+        return value
+    if value.size == 1:
+        # A single number is (1,) to clients, whatever axes of size 1 the graph has.
+        return value.reshape([1] * len(shape))
+    # One of the columns of a tensor of two axes.
+    return value.reshape(-1)
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _numeric(value: Any, target: Target, _: Pixels) -> NDArray[Any]:
+    return numbers.read_array(value, target.field.shape, target.tensor.dtype)
+
+
+def _binary(value: Any, target: Target, _: Pixels) -> NDArray[Any]:
     text = _as_text(value)
     if text.lower() not in _WORDS:
         raise DataError(f"true or false is expected, not {_shown(text)}")
     number = _WORDS[text.lower()]
-    if tensor.dtype == "string":
+    if target.tensor.dtype == "string":
         return np.array([str(number)], dtype=object)
-    return np.array([number], tensor.dtype)
+    return np.array([number], target.tensor.dtype)
 
 
-def _categorical(value: Any, field: Field, tensor: Tensor, _: int) -> NDArray[Any]:
-    text = _as_text(value)
-    labels = field.labels
-    if labels and text not in labels:
+def _categorical(value: Any, target: Target, _: Pixels) -> NDArray[Any]:
+    text, positions, dtype = _as_text(value), target.positions, target.tensor.dtype
+    if isinstance(value, bool) and text not in positions:
         # JSON spells true as classes of texts may do.
-        text = text.lower() if isinstance(value, bool) else text
-        if text not in labels:
-            raise DataError(f"{_shown(text)} is none of the classes {_listed(labels)}")
-    if tensor.dtype == "string":
+        text = text.lower()
+    if positions and text not in positions:
+        labels = target.field.labels
+        raise DataError(f"{_shown(text)} is none of the classes {_listed(labels)}")
+    if dtype == "string":
         return np.array([text], dtype=object)
-    position = labels.index(text)
-    if field.one_hot:
-        return np.asarray(np.arange(len(labels)) == position, tensor.dtype)
-    return np.array([position], tensor.dtype)
+    if target.field.one_hot:
+        return np.asarray(np.arange(len(positions)) == positions[text], dtype)
+    return np.array([positions[text]], dtype)
 
 
-def _text(value: Any, field: Field, tensor: Tensor, _: int) -> NDArray[Any]:
+def _text(value: Any, target: Target, _: Pixels) -> NDArray[Any]:
     return np.array([_as_text(value)], dtype=object)
 
 
@@ -137,19 +152,21 @@ def _as_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         # 1.0 and 1 are one number in JSON.
         value = int(value)
-    text = None if value is None else read_text(value)
+    # Nothing is missing here, neither null nor NaN.
+    text = None if value is None or value != value else read_text(value)
     if text is None:
         raise TypeMismatch(f"a text is expected, not {_kind(value)}")
     return text
 
 
-def _image(value: Any, field: Field, tensor: Tensor, max_pixels: int) -> NDArray[Any]:
-    if field.picture is None:
-        raise TypeError(f"{field.name} is of type image and has no picture")
-    pixels = images.decode(_image_bytes(value), field.picture, max_pixels)
-    if tensor.dtype.startswith("float"):
-        return pixels.astype(tensor.dtype)
-    return np.rint(pixels).astype(tensor.dtype)
+def _image(value: Any, target: Target, pixels: Pixels) -> NDArray[Any]:
+    picture, dtype = target.field.picture, target.tensor.dtype
+    if picture is None:
+        raise TypeError(f"{target.field.name} is of type image and has no picture")
+    file = images.checked(_image_bytes(value), pixels.each)
+    pixels.spend(file.width * file.height)
+    levels = images.decode(file, picture)
+    return (levels if dtype.startswith("float") else np.rint(levels)).astype(dtype)
 
 
 def _image_bytes(value: Any) -> bytes:

@@ -96,7 +96,7 @@ def _probe(
         return {}
     feed = {each.name: _nothing(each, rows) for each in inputs}
     try:
-        answers = run(session, feed)
+        answers = run(session, feed, [each.name for each in session.get_outputs()])
     except DataError as error:
         raise ModelFileRejected(
             f"the graph cannot be run on {_count(rows)} of zeros, {error}: export it"

@@ -65,8 +65,18 @@ _TURNS: Final = {
 }
 
 
-def decode(data: bytes, picture: Picture, max_pixels: int) -> NDArray[np.float64]:
-    """The first picture of a PNG, JPEG, WebP or GIF file, as a tensor takes it.
+def checked(data: bytes, max_pixels: int) -> PictureFile:
+    """A PNG, JPEG, WebP or GIF file of no more pixels, width × height.
+
+    Raises DataError for what is no such file, is damaged, cut off or too large.
+    """
+    file = read(data)
+    _check_size(file, max_pixels)
+    return file
+
+
+def decode(file: PictureFile, picture: Picture) -> NDArray[np.float64]:
+    """The first picture of a checked file, as a tensor takes it.
 
     In this order: turned upright as EXIF says, without alpha as if there were none,
     made grey or RGB as Pillow's `convert` does, brought to the size, put into the
@@ -74,15 +84,12 @@ def decode(data: bytes, picture: Picture, max_pixels: int) -> NDArray[np.float64
     Of 16 bits grey is scaled and rounded; of 16 bits in colour the upper 8 count.
     A picture of the right size passes through exactly.
 
-    max_pixels: width × height that the file may claim.
     Returns float64 of one row: (channels, height, width), (height, width, channels) or
     (height, width), as the layout says.
 
-    Raises DataError for what is no such file, is damaged, cut off or too large. Safe to
-    call from many threads at once.
+    Raises DataError for what is damaged or cut off. Safe to call from many threads at
+    once.
     """
-    file = read(data)
-    _check_size(file, max_pixels)
     if file.width * file.height <= _LARGE_PIXELS:
         return _decoded(file, picture)
     with _LARGE:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -346,6 +347,57 @@ def test_first_bad_row_of_many_is_named(serve_tensors):
     status, code, text = refused(ask(forward, "matrix", rows))
     assert (status, code) == (400, "BadData")
     assert text.startswith("row 500, input 'x': ")
+
+
+def test_row_of_a_later_piece_is_named(predict, serve_tensors, specimens):
+    # Behind a megabyte of JSON, behind 64 rows of arrays, behind 8 MB of pictures.
+    rows = rows_of(specimens["churn"].frame)[:1] * 12_000
+    rows.append({**rows[0], "tenure": "many"})
+    assert "'tenure', row 12000" in refused(ask(predict, "churn", rows))[2]
+    del rows[-1]["tenure"]
+    assert "row 12000, input 'tenure'" in refused(ask(predict, "churn", rows))[2]
+    forward = serve_tensors()
+    good, bad = {"x": [1, 2, 3, 4, 5, 6]}, {"x": [3e38] * 6}
+    text = refused(ask(forward, "matrix", [good] * 200 + [bad] + [good] * 20))[2]
+    assert text.startswith("row 200: the model's output 'y'")
+    long = {"steps": [[0.5, 0.5]] * 30_000}
+    broken = {"steps": [[3e38, 3e38]] * 2}
+    text = refused(ask(forward, "steps", [long] * 40 + [broken]))[2]
+    assert text.startswith("row 40: the model's output")
+
+
+def test_request_that_takes_too_long_is_ended(serve_tensors):
+    row = {"x": url(png(np.zeros((2000, 2000), np.uint8)))}
+    body = json.dumps({"rows": [row] * 60})
+    for bulk_body in (100, 10**9):
+        forward = serve_tensors(request_seconds=0.3, bulk_body=bulk_body)
+        started = time.monotonic()
+        answer = forward("digits", body, JSON, layout="rows")
+        assert refused(answer)[:2] == (504, "GatewayTimeout")
+        assert time.monotonic() - started < 5
+        # What is left of it does not go on in the threads behind.
+        with forward.services.admission.bulk(time.monotonic() + 5):
+            assert forward.services.bulk.map(len, ["a"], time.monotonic() + 5)
+
+
+def test_pictures_of_a_request_share_a_budget(serve_tensors):
+    forward = serve_tensors(max_pixels=100)
+    row = {"x": url(png(np.zeros((10, 10), np.uint8)))}
+    told(ask(forward, "digits", [row] * 20))
+    status, code, text = refused(ask(forward, "digits", [row] * 21))
+    assert (status, code) == (400, "BadData")
+    assert text.startswith("row 20, input 'x': the request's pictures have more than")
+
+
+def test_triggered_rules_are_counted(serve, specimens):
+    predict = serve()
+    rules = ruled(Override("Yes"))
+    deployed = predict.deploy("churn", humility=rules)
+    told(ask(predict, deployed, rows_of(specimens["churn"].frame.head(3))))
+    store = predict.services.store
+    predict.services.humility_counts.keep(store)
+    [total] = store.humility_totals(deployed)
+    assert (total.triggered, total.looked_at) == (3, 3)
 
 
 def test_arrays_are_answered_as_the_deployment_says(forward):

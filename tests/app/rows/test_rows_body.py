@@ -126,6 +126,32 @@ def test_files_of_a_form_are_uploads():
         )
 
 
+def part(head, data):
+    return b'--b\r\nContent-Disposition: form-data; name="x"\r\n%s\r\n%s\r\n--b--' % (
+        head,
+        data,
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "data", "value"),
+    [
+        (b"", "grün".encode(), "grün"),
+        (b"Content-Type: text/plain\r\n", b"1", "1"),
+        (b"Content-Type: text/plain; charset=utf-16\r\n", "1".encode("utf-16"), "1"),
+        (b"Content-Type: application/json\r\n", b"[1, 2]", "[1, 2]"),
+        (b"Content-Type: image/png\r\n", b"\x89PNG", Upload(b"\x89PNG")),
+    ],
+)
+def test_field_of_a_form_is_what_its_type_says(head, data, value):
+    assert rows_of(part(head, data), JSON) == ("row", [{"x": value}])
+
+
+def test_field_that_is_no_text_is_refused():
+    with pytest.raises(BodyUnreadable, match="not valid UTF-8"):
+        rows_of(part(b"", b"\xff\xfe"), JSON)
+
+
 def test_form_that_calls_itself_json_is_known_by_its_boundary():
     body, _ = multipart({"Size": "0.4"})
     assert rows_of(body, JSON) == ("row", [{"Size": "0.4"}])
@@ -150,7 +176,7 @@ def test_urlencoded_fields_are_one_row():
         (b"a=%ff", "application/x-www-form-urlencoded", BodyUnreadable),
         (b"--b\r\n\r\n--b--\r\n", JSON, NoDataToPredict),
         (b"--b--\r\n", JSON, NoDataToPredict),
-        (b'{"rows": [{"a": "\xff"}]}', JSON, BodyUnreadable),
+        (b'{"rows": [{"a": "\xff"}]}', JSON, JsonUnreadable),
         (b"{}", "application/json; charset=klingon", UnsupportedMediaType),
     ],
 )

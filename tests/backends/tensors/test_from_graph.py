@@ -99,7 +99,8 @@ def test_zip_map_is_the_tensor_behind_it(tmp_path: Path) -> None:
     assert (scores.type, scores.labels) == ("categorical", ("no", "yes"))
     assert scores.tensor.shape == (2,)
     write_without_zip_maps(source, tmp_path / "served.onnx")
-    answers = run(open_session(tmp_path / "served.onnx"), {graph.inputs[0].name: x})
+    session, feed = open_session(tmp_path / "served.onnx"), {graph.inputs[0].name: x}
+    answers = run(session, feed, [scores.tensor.name])
     expected = fitted.predict_proba(x)
     np.testing.assert_allclose(answers[scores.tensor.name], expected, atol=1e-6)
 

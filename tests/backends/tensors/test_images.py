@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from backends.features import DataError
 from backends.tensors import images
-from backends.tensors.images import decode, encode, media_type, shape
+from backends.tensors.images import checked, encode, media_type, shape
 from backends.tensors.spec import Color, Layout, Picture, Resample
 
 LIMIT = 50_000_000
@@ -32,6 +32,10 @@ ARRANGEMENTS = [
     if color == "L" or layout != "NHW"
 ]
 PLAIN = {"low": 0.0, "high": 255.0, "layout": "NHWC"}
+
+
+def decode(data: bytes, picture: Picture, limit: int) -> np.ndarray:
+    return images.decode(checked(data, limit), picture)
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -485,12 +489,11 @@ def test_pixels_beyond_the_last_row_are_not_inflated():
 WORST = """
 import resource, struct, sys, zlib
 from backends.features import DataError
-from backends.tensors.images import decode
-from backends.tensors.spec import Picture
+from backends.tensors.images import checked
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for each in sys.argv[1:]:
     try:
-        decode(bytes.fromhex(each), Picture(4, 4), 50_000_000)
+        checked(bytes.fromhex(each), 50_000_000)
     except DataError as error:
         print(error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -522,7 +525,8 @@ def test_claims_are_refused_before_memory_is_spent():
 def test_only_the_plugins_of_the_four_formats_are_loaded():
     script = (
         "import sys, backends.tensors.images as images, backends.tensors.spec as spec\n"
-        "images.decode(bytes.fromhex(sys.argv[1]), spec.Picture(2, 2), 100)\n"
+        "file = images.checked(bytes.fromhex(sys.argv[1]), 100)\n"
+        "images.decode(file, spec.Picture(2, 2))\n"
         "images.encode(images.np.zeros((3, 2, 2)), spec.Picture(2, 2))\n"
         "print(*sorted(each for each in sys.modules if each.endswith('ImagePlugin')))"
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backends.features import DataError
-from backends.tensors.images import decode
+from backends.tensors import images
 from backends.tensors.picture_files import MOST_PARTS, MOST_SCANS, has_all_rows, read
 from backends.tensors.spec import Picture
 
@@ -105,6 +105,10 @@ def test_other_pictures_behind_a_jpeg_do_not_count():
 
 def as_pillow_takes_it(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def decode(data: bytes, picture: Picture, limit: int) -> np.ndarray:
+    return images.decode(images.checked(data, limit), picture)
 
 
 def as_it_is_decoded(data: bytes) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 
 from backends.base import ModelFileRejected
@@ -17,12 +18,17 @@ from backends.onnx import open_session
 from backends.tensors import backend as module
 from backends.tensors import npy
 from backends.tensors.answers import RowWriter
+from backends.tensors.pixels import Pixels
 from backends.tensors.refusals import DataUrlInvalid, FeatureMissing, TypeMismatch
 from backends.tensors.sent import Upload, read_data_url
 from tests.tensor_backends import backend_of
 from tests.tensors import (
+    BOOL,
+    FLOAT,
+    INT64,
     columns_graph,
     fixed_classifier,
+    graph_of,
     many_sided,
     open_axes,
     picture_classifier,
@@ -30,7 +36,7 @@ from tests.tensors import (
     text_to_text,
 )
 
-PIXELS = 10**6
+PIXELS = Pixels(10**6, 10**9)
 DIGIT = {"inputs": {"x": {"type": "image", "shape": [8, 8, 1]}}}
 
 
@@ -198,6 +204,68 @@ def test_graph_for_one_row_answers_many(tmp_path: Path):
         np.testing.assert_allclose(left["probs"], right["probs"], rtol=1e-6)
 
 
+def test_rows_that_do_not_fill_a_fixed_batch_keep_their_own_answers(tmp_path: Path):
+    for name in ("three", "many"):
+        (tmp_path / name).mkdir()
+    three = backend_of(tmp_path / "three", picture_classifier(rows=3), DIGIT)
+    many = backend_of(tmp_path / "many", picture_classifier(), DIGIT)
+    noise = np.random.default_rng(9).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    rows = [{"x": url(png(each))} for each in noise]
+    for count in (1, 2, 3, 4, 5):
+        found = answer(three, *rows[:count])
+        alone = [answer(many, row)[0] for row in rows[:count]]
+        for left, right in zip(found, alone, strict=True):
+            np.testing.assert_allclose(left["probs"], right["probs"], rtol=1e-5)
+
+
+def test_booleans_are_answered_as_numbers(tmp_path: Path):
+    graph = graph_of(
+        [helper.make_node("Greater", ["x", "zero"], ["y"])],
+        {"x": (FLOAT, ["n", 3])},
+        {"y": (BOOL, ["n", 3])},
+        {"zero": np.zeros(3, np.float32)},
+    )
+    [row] = written(backend_of(tmp_path, graph), {"x": [1, -1, 2]})
+    assert row == {"y": {"shape": [3], "data": [1, 0, 1]}}
+    assert all(type(each) is int for each in row["y"]["data"])
+
+
+def test_row_that_the_graph_refuses_is_named_among_others(tmp_path: Path):
+    graph = graph_of(
+        [helper.make_node("Gather", ["table", "x"], ["y"])],
+        {"x": (INT64, ["n"])},
+        {"y": (FLOAT, ["n"])},
+        {"table": np.arange(10, dtype=np.float32) ** 2},
+    )
+    backend = backend_of(tmp_path, graph)
+    assert [each["y"].item() for each in answer(backend, {"x": 3}, {"x": 5})] == [9, 25]
+    decoded = [backend.decode({"x": n}, 0, PIXELS) for n in (1, 2, 99, 3)]
+    with pytest.raises(DataError, match="^row 102: the model cannot score this row"):
+        list(backend.run(decoded, first_row=100))
+
+
+def test_softmax_of_nothing_finite_is_refused(tmp_path: Path):
+    described = {"y": {"type": "categorical", "activation": "softmax"}}
+    graph = graph_of(
+        [helper.make_node("Log", ["x"], ["y"])],
+        {"x": (FLOAT, ["n", 3])},
+        {"y": (FLOAT, ["n", 3])},
+    )
+    backend = backend_of(tmp_path, graph, {"outputs": described})
+    with pytest.raises(DataError, match="row 0: the model's output 'y' is not"):
+        answer(backend, {"x": [0, 0, 0]})
+
+
+def test_pictures_of_a_request_share_a_budget(tmp_path: Path):
+    backend = backend_of(tmp_path, picture_classifier(), DIGIT)
+    row = {"x": url(png(np.zeros((10, 10), np.uint8)))}
+    pixels = Pixels(100, 250)
+    backend.decode(row, 0, pixels)
+    backend.decode(row, 1, pixels)
+    with pytest.raises(DataError, match="row 2, input 'x': .* more than 250 pixels"):
+        backend.decode(row, 2, pixels)
+
+
 def test_rows_beyond_a_batch_are_answered_in_order(tmp_path: Path, monkeypatch):
     backend = backend_of(tmp_path, columns_graph())
     rows = [{"x": [n, 1, 2, 3, 4, 5]} for n in range(50)]
@@ -250,6 +318,15 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, row, error, text):
         backend.decode(row, 0, PIXELS)
     assert type(raised.value) is error
     assert text in str(raised.value)
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path):
+    backend = backend_of(tmp_path, text_to_text())
+    for value in (None, float("nan"), ["a"], {"a": 1}):
+        with pytest.raises(TypeMismatch, match="a text is expected"):
+            backend.decode({"text": value}, 0, PIXELS)
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        backend.decode({"text": Upload(b"\xff")}, 0, PIXELS)
 
 
 def test_class_that_is_none_is_refused(tmp_path: Path):
