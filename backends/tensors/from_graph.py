@@ -46,26 +46,12 @@ def inspect(path: Path) -> Graph:
     rows = _rows(inputs)
     sizes = _probe(session, inputs, rows or _PROBED_ROWS)
     nodes = Nodes(proto.graph)
-    tensors: dict[str, Tensor] = {}
-    labels: dict[str, tuple[int | str, ...]] = {}
-    for each in session.get_outputs():
-        maker = nodes.maker(each.name)
-        if maker is not None and maker.op_type == "ZipMap":
-            found = _unzipped(maker, rows)
-            labels[found.name] = label_attribute(maker)
-        else:
-            found = _measured(each, sizes.get(each.name))
-        tensors.setdefault(found.name, found)
-    scores = [each.name for each in tensors.values() if _columns(each) > 1]
-    find = find_labels if len(scores) == 1 else find_own_labels
+    tensors, zipped = _answered(nodes, session.get_outputs(), sizes, rows)
     return Graph(
         inputs=inputs,
-        outputs=tuple(
-            _output(nodes, each, labels.get(each.name) or _stated(nodes, each, find))
-            for each in tensors.values()
-        ),
+        outputs=_outputs(nodes, tensors, zipped),
         external_data=external_data,
-        has_zip_map=bool(labels),
+        has_zip_map=bool(zipped),
     )
 
 
@@ -134,6 +120,42 @@ def _shown(shape: Sequence[int]) -> str:
 
 # ---- Outputs
 
+_Labels = tuple[int | str, ...]
+
+
+def _answered(
+    nodes: Nodes,
+    values: Sequence[Any],
+    sizes: Mapping[str, tuple[int, ...]],
+    rows: int | None,
+) -> tuple[Sequence[Tensor], Mapping[str, _Labels]]:
+    """The outputs' tensors, and the labels that a ZipMap gives to some of them.
+
+    values: as the session has them. sizes: as they were found. rows: see `Tensor`.
+    """
+    tensors: dict[str, Tensor] = {}
+    labels: dict[str, _Labels] = {}
+    for each in values:
+        maker = nodes.maker(each.name)
+        if maker is not None and maker.op_type == "ZipMap":
+            found = _unzipped(maker, rows)
+            labels[found.name] = label_attribute(maker)
+        else:
+            found = _measured(each, sizes.get(each.name))
+        tensors.setdefault(found.name, found)
+    return tuple(tensors.values()), labels
+
+
+def _outputs(
+    nodes: Nodes, tensors: Sequence[Tensor], zipped: Mapping[str, _Labels]
+) -> tuple[Output, ...]:
+    has_others = sum(_columns(each) > 1 for each in tensors) > 1
+    find = find_own_labels if has_others else find_labels
+    return tuple(
+        _output(nodes, each, zipped.get(each.name) or _stated(nodes, each, find))
+        for each in tensors
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class _Value:
@@ -168,10 +190,10 @@ def _columns(tensor: Tensor) -> int:
     return tensor.shape[0] or 0
 
 
-def _stated(nodes: Nodes, tensor: Tensor, find: Any) -> tuple[int | str, ...]:
+def _stated(nodes: Nodes, tensor: Tensor, find: Any) -> _Labels:
     """The labels that the graph states for a tensor's columns."""
     columns = _columns(tensor)
-    labels: tuple[int | str, ...] = ()
+    labels: _Labels = ()
     if columns > 1:
         labels = find(nodes, tensor.name, columns)
     return labels if len(labels) == columns else ()
