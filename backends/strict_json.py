@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -175,6 +176,13 @@ def shown(data: object) -> str:
         return json.dumps(data)
     text = repr(data)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def listed(names: Collection[str], most: int = 20) -> str:
+    """Names as messages print them: the first ones, and how many more there are."""
+    first = ", ".join(map(repr, itertools.islice(names, most)))
+    more = len(names) - most
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def _listed(known: Collection[str]) -> str:

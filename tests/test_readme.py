@@ -259,7 +259,7 @@ def test_page_of_bundles_names_all_that_an_io_json_may_say():
     named = set(
         re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", keys, re.M)))
     )
-    known = {"tensor", "type"}
+    known = {*io_json._KEYS}
     for table in (io_json._INPUT_KEYS, io_json._OUTPUT_KEYS):
         for required, optional in table.values():
             known |= {*required, *optional}

@@ -10,6 +10,7 @@ from app.errors import AppError
 if TYPE_CHECKING:
     from app.store.records import Deployment, DeploymentSettings, StoredModel
     from backends.model import Model
+    from backends.tensors.spec import Field
 
 # What a time series model may not change, in the spec and in words.
 _COLUMNS = {
@@ -79,7 +80,7 @@ def _check_same_tensors(
     if before is None or after is None:
         return
     for side, reason in _SIDES.items():
-        old, new = before[side], after[side]
+        old, new = (_by_name(card, side) for card in (before, after))
         for name in {**old, **new}:
             was, becomes = _told(old.get(name)), _told(new.get(name))
             if was != becomes:
@@ -89,15 +90,20 @@ def _check_same_tensors(
                 )
 
 
-def _told(field: Mapping[str, Any] | None) -> str:
+def _by_name(card: Mapping[str, Any], side: str) -> dict[str, Field]:
+    from backends.tensors.io_json import from_json
+
+    return {field.name: field for field in getattr(from_json(card), side)}
+
+
+def _told(field: Field | None) -> str:
     """What clients know of an input or output."""
     if field is None:
         return "nothing"
-    shape = ", ".join(
-        "any" if each is None else str(each) for each in field.get("shape", [1])
-    )
-    labels = f" of {_shown(tuple(field['labels']))}" if field.get("labels") else ""
-    return f"{field['type']} [{shape}]{labels}"
+    from backends.tensors.spec import shown
+
+    labels = f" of {_shown(field.labels)}" if field.labels else ""
+    return f"{field.type} {shown(field.shape)}{labels}"
 
 
 def check_fits(deployment: Deployment, new: Model) -> None:

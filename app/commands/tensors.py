@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.commands.printing import json_option, print_json, print_table
+from backends.strict_json import listed
 
 _LISTED_LABELS = 5
 
@@ -27,7 +28,7 @@ def io_template(model: Path, as_json: bool) -> None:
     from backends.tensors import io_json
 
     graph = read_graph(model, Config.from_environment())
-    content = io_json.to_json(io_json.defaults(graph))
+    content = io_json.by_name(io_json.defaults(graph))
     if as_json:
         print_json(content)
     else:
@@ -46,27 +47,19 @@ def _by_lines(content: Mapping[str, Mapping[str, Any]]) -> str:
     return "{\n" + ",\n".join(sides) + "\n}"
 
 
-def print_tensors(content: Mapping[str, Mapping[str, Any]]) -> None:
+def print_tensors(card: Mapping[str, Any]) -> None:
     """Inputs and outputs of a card, as tables."""
-    for side, fields in content.items():
-        click.echo(f"\n{side.capitalize()}")
+    from backends.tensors import io_json
+    from backends.tensors.spec import shown
+
+    spec = io_json.from_json(card)
+    for side, fields in (("Inputs", spec.inputs), ("Outputs", spec.outputs)):
+        click.echo(f"\n{side}")
         rows = [
-            (name, field["type"], _shape(field, side), _labels(field))
-            for name, field in fields.items()
+            (
+                *(field.name, field.type, field.dtype, shown(field.shape)),
+                listed(field.labels, _LISTED_LABELS),
+            )
+            for field in fields
         ]
-        print_table(("NAME", "TYPE", "SHAPE", "LABELS"), rows)
-
-
-def _shape(field: Mapping[str, Any], side: str) -> str:
-    """As clients know it; open sizes as question marks."""
-    sizes = field.get("shape", [1])
-    if side == "outputs" and field["type"] == "categorical":
-        sizes = [len(field["labels"])]
-    return " x ".join("?" if size is None else str(size) for size in sizes)
-
-
-def _labels(field: Mapping[str, Any]) -> str:
-    labels = field.get("labels", [])
-    more = len(labels) - _LISTED_LABELS
-    listed = ", ".join(map(repr, labels[:_LISTED_LABELS]))
-    return f"{listed} and {more} more" if more > 0 else listed
+        print_table(("NAME", "TYPE", "DTYPE", "SHAPE", "LABELS"), rows)

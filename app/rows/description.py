@@ -25,12 +25,14 @@ class Described:
 
     shape: of one row; None where any size will do. A single value: (1,).
     labels: of classes, as texts, in the model's order.
+    dtype: of its numbers, as numpy names it.
     """
 
     name: str
     type: Type
     shape: tuple[int | None, ...] = (1,)
     labels: tuple[str, ...] = ()
+    dtype: str = "float64"
 
 
 def inputs_of(model: Model) -> tuple[Described, ...]:
@@ -70,15 +72,15 @@ def columns_of(model: Model) -> tuple[Feature, ...]:
 def tensors_of(model: Model) -> TensorSpec:
     """What a model of named tensors takes and answers."""
     # What it brings is imported where there are such models.
-    from backends.tensors.io_json import from_json
+    from backends.tensors.io_json import spec_of
 
-    return from_json(model.io or {})
+    return spec_of(model)
 
 
 def facts(deployment: Deployment, model: Model, base_url: str) -> dict[str, Any]:
     """The page of facts; see `schemas.rows.DeploymentFacts`.
 
-    base_url: of the server, without a slash at its end.
+    base_url: of the server, without a slash at its end; a path alone is enough.
 
     Raises IsForecasting.
     """
@@ -107,7 +109,8 @@ def _fact(value: Described) -> dict[str, Any]:
 
 def _described(fields: Iterable[Field]) -> tuple[Described, ...]:
     return tuple(
-        Described(each.name, each.type, each.shape, each.labels) for each in fields
+        Described(each.name, each.type, each.shape, each.labels, each.dtype)
+        for each in fields
     )
 
 

@@ -21,11 +21,9 @@ from backends.bundle import GOLDEN
 from backends.features import DataError
 from backends.model import Model
 from backends.tensors import io_json
-from backends.tensors.answers import RowWriter
 from backends.tensors.backend import TensorBackend
 from backends.tensors.decoding import RowDecoder
 from backends.tensors.pixels import Pixels
-from backends.tensors.spec import TensorSpec
 
 # Relative, and absolute for each unit of an output's largest number. Graphs compute in
 # float32, whose sums depend on the width of the processor's vectors and on how many
@@ -40,6 +38,7 @@ _LEAST_ROWS = 8
 # What the server allows in a request is not the bundle's concern.
 _NO_LIMIT = Pixels(2**62, 2**62)
 _TEXT = "text"
+_Found = Mapping[str, NDArray[Any]]
 # What plain data of another form brings about.
 _ODD = (AttributeError, KeyError, OverflowError, TypeError)
 
@@ -151,14 +150,10 @@ def make(folder: str, samples: str | None) -> int:
     model = bundle.read(path)
     given = None if samples is None else Samples.read(Path(samples))
     # One session after the other: models may be large.
-    golden = _answered_rows(PlainAnswers(path, model, _spec(model)), given)
+    golden = _answered_rows(PlainAnswers(path, model, io_json.spec_of(model)), given)
     golden.write(path)
     compare(golden, TensorBackend(path, model))
     return len(golden.rows)
-
-
-def _spec(model: Model) -> TensorSpec:
-    return io_json.from_json(model.io or {})
 
 
 def _answered_rows(plain: PlainAnswers, samples: Samples | None) -> Golden:
@@ -239,10 +234,8 @@ def replay(folder: Path, model: Model) -> tuple[int, float]:
 def compare(golden: Golden, backend: TensorBackend) -> float:
     """The largest difference between golden answers and those of serving."""
     largest = 0.0
-    for way, answers in _ways(golden, backend):
-        for row, (wanted, found) in enumerate(
-            zip(golden.answers, answers, strict=True)
-        ):
+    for way, expected, answers in _ways(golden, backend):
+        for row, (wanted, found) in enumerate(zip(expected, answers, strict=True)):
             if wanted.keys() != found.keys():
                 raise ValueError(f"golden row {row} has no answer for each output")
             for name, answer in wanted.items():
@@ -253,15 +246,19 @@ def compare(golden: Golden, backend: TensorBackend) -> float:
 
 def _ways(
     golden: Golden, backend: TensorBackend
-) -> Iterator[tuple[str, list[dict[str, NDArray[Any]]]]]:
-    """What the serving code answers, and how the rows came to it."""
+) -> Iterator[tuple[str, Sequence[Mapping[str, Answer]], Sequence[_Found]]]:
+    """How rows come to the serving code, what it must answer, and what it does."""
     rows = [
         backend.decode(values, number, _NO_LIMIT)
         for number, values in enumerate(golden.rows)
     ]
-    yield "with the others", backend.answer(rows)
-    yield "by itself", [answer for row in rows for answer in backend.answer([row])]
-    writer = RowWriter(backend.spec, tensor_json=True)
-    for batch in backend.run(rows):
+    yield "with the others", golden.answers, backend.answer(rows)
+    # Where the graph takes a fixed number of rows, one batch or the other lacks some.
+    yield "without the last", golden.answers[:-1], backend.answer(rows[:-1])
+    batches = [batch for row in rows for batch in backend.run([row])]
+    alone = [{name: values[0] for name, values in each.items()} for each in batches]
+    yield "by itself", golden.answers, alone
+    writer = backend.writer(tensor_json=True)
+    for batch in batches:
         for line in writer.rows(batch):
             json.loads(line)

@@ -36,7 +36,7 @@ _PICTURES: Final = "image/png, image/jpeg, image/webp, image/gif"
 def document(deployment: Deployment, model: Model, base_url: str) -> dict[str, Any]:
     """OpenAPI 3.1 of the rows that a deployment takes and answers.
 
-    base_url: of the server, without a slash at its end.
+    base_url: of the server, without a slash at its end; a path alone is enough.
 
     The schemas say what is sent as JSON. Beside them stands, under `x-peltarion`, what
     the client makes requests and reads answers by. It wants those of the outputs as
@@ -168,7 +168,7 @@ def _input_schemas(
     return {
         "input-row": {"type": "object", **named(row)},
         "input-row-batch": {"type": "object", **exactly({"rows": rows})},
-        "input-form": {"type": "object", **exactly(form)},
+        "input-form": {"type": "object", **named(form)},
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,9 +108,12 @@ def _sent(value: Any, field: Field, dtype: str) -> Array:
     if field.type == "binary":
         number = int(str(value).lower() in ("true", "1", "1.0"))
         return np.array([number]).astype(object if dtype == "string" else dtype)
+    text = _text(value)
+    if field.type == "categorical" and isinstance(value, bool):
+        text = text if text in field.labels else text.lower()
     if dtype == "string":
-        return np.array([_text(value)], dtype=object)
-    position = field.labels.index(_text(value))
+        return np.array([text], dtype=object)
+    position = field.labels.index(text)
     if field.one_hot:
         ones = [int(place == position) for place in range(len(field.labels))]
         return np.array(ones, dtype)
@@ -119,7 +121,9 @@ def _sent(value: Any, field: Field, dtype: str) -> Array:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """As Python spells it, a float that is whole as an int."""
+    is_whole = isinstance(value, float) and value % 1 == 0 and abs(value) < 2**53
+    return str(int(value) if is_whole else value)
 
 
 def _numbers(value: Any) -> Array:

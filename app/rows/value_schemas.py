@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from app.prediction_columns import label_text
 from app.rows.description import Described
 from backends.model import Feature, Label
@@ -64,15 +66,16 @@ def input_schema(value: Described) -> Schema:
     if value.type == "image":
         return {"type": "string", "pattern": _PICTURE, "description": "A data URL."}
     if value.type == "binary":
-        # The bounds are those of the numbers.
-        return {"type": ["boolean", "integer"], "minimum": 0, "maximum": 1}
+        return _sent_number("bool")
     if value.type == "categorical" and value.labels:
         return {"type": "string", "enum": list(value.labels)}
     if value.type != "numeric":
         return {"type": "string"}
+    number = _sent_number(value.dtype)
     if value.shape == (1,):
-        return {"type": "number"}
-    return {"anyOf": [_nested(value.shape), _flat(value.shape), _npy_url()]}
+        return number
+    shape = value.shape
+    return {"anyOf": [_nested(shape, number), _flat(shape, number), _npy_url()]}
 
 
 def output_schema(value: Described, *, tensor_json: bool) -> Schema:
@@ -84,11 +87,9 @@ def output_schema(value: Described, *, tensor_json: bool) -> Schema:
         return _scores(value.labels)
     if value.type == "image":
         return {"type": "string", "pattern": _PICTURE, "description": "A data URL."}
-    single = {"text": "string", "binary": ["number", "boolean"]}.get(
-        value.type, "number"
-    )
+    single = {"type": "string" if value.type == "text" else _json_type(value.dtype)}
     if value.shape == (1,):
-        return {"type": single}
+        return single
     return _flat(value.shape, single) if tensor_json else _npy_url()
 
 
@@ -103,7 +104,7 @@ def form_schema(value: Described) -> Schema:
             "description": "JSON as in rows, a data URL, or a file in the .npy form.",
         }
     if value.type == "numeric":
-        return {"type": "number"}
+        return _sent_number(value.dtype)
     if value.type == "binary":
         return {"type": "boolean"}
     return {"type": "string"}
@@ -127,16 +128,34 @@ def named(values: dict[str, Schema]) -> Schema:
     return {"required": list(values), "properties": values}
 
 
-def _nested(shape: Sequence[int | None]) -> Schema:
-    """Arrays in arrays, as deep as the shape is long."""
-    schema: Schema = {"type": "number"}
+def _sent_number(dtype: str) -> Schema:
+    """A number that an input takes."""
+    if dtype == "bool":
+        # The bounds are those of the numbers.
+        return {"type": ["boolean", "integer"], "minimum": 0, "maximum": 1}
+    if _json_type(dtype) == "number":
+        return {"type": "number"}
+    bounds = np.iinfo(dtype)
+    return {"type": "integer", "minimum": int(bounds.min), "maximum": int(bounds.max)}
+
+
+def _json_type(dtype: str) -> str:
+    """What numbers of a type are in JSON."""
+    return {"f": "number", "b": "boolean"}.get(np.dtype(dtype).kind, "integer")
+
+
+def _nested(shape: Sequence[int | None], schema: Schema) -> Schema:
+    """Arrays in arrays, as deep as the shape is long. schema: of what they hold."""
     for size in reversed(shape):
         schema = {"type": "array", "items": schema, **_of_size(size)}
     return schema
 
 
-def _flat(shape: Sequence[int | None], single: Any = "number") -> Schema:
-    """The shape, and all numbers in the order of the last axis first."""
+def _flat(shape: Sequence[int | None], schema: Schema) -> Schema:
+    """The shape, and all values with the last axis running fastest.
+
+    schema: of each.
+    """
     sizes = [
         {"type": "integer", "minimum": 1} if size is None else {"const": size}
         for size in shape
@@ -154,7 +173,7 @@ def _flat(shape: Sequence[int | None], single: Any = "number") -> Schema:
                 },
                 "data": {
                     "type": "array",
-                    "items": {"type": single},
+                    "items": schema,
                     **_of_size(total),
                 },
             }

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from backends.strict_json import Value
-from backends.tensors.spec import Field, Layout, Picture, TensorSpec
+from backends.tensors.spec import Field, Picture, TensorSpec, shown
 from backends.tensors.tensor import Tensor
 
 Shape = Sequence[int | None]
@@ -22,7 +22,7 @@ def check(
 ) -> None:
     """Raise SpecError for what a graph does not take or answer.
 
-    card: the spec as JSON, for the paths of mistakes.
+    card: the spec as JSON, as people or as cards have it, for the paths of mistakes.
     """
     _check_side(card.need("inputs"), spec.inputs, inputs, is_output=False)
     _check_side(card.need("outputs"), spec.outputs, outputs, is_output=True)
@@ -36,8 +36,8 @@ def check(
 
 
 def is_single(shape: Shape) -> bool:
-    """Whether a row of a tensor may be one number or text."""
-    return all(size in (1, None) for size in shape)
+    """Whether a row of a tensor is one number or text."""
+    return all(size == 1 for size in shape)
 
 
 def fits(shape: Shape, tensor: Shape) -> bool:
@@ -47,25 +47,13 @@ def fits(shape: Shape, tensor: Shape) -> bool:
     )
 
 
-def axes(
-    layout: Layout, height: int, width: int, channels: int
-) -> tuple[int | None, ...]:
-    """The shape of a picture in a tensor."""
-    if layout == "NCHW":
-        return channels, height, width
-    return (height, width, channels) if layout == "NHWC" else (height, width)
-
-
-def shown(shape: Shape) -> str:
-    """A row's shape as messages print it."""
-    return f"[{', '.join('null' if each is None else str(each) for each in shape)}]"
-
-
 def _check_side(
     value: Value, fields: Sequence[Field], tensors: Sequence[Tensor], *, is_output: bool
 ) -> None:
     known = {each.name: each for each in tensors}
-    places = value.table()
+    is_card = isinstance(value.data, list)
+    listed = value.items() if is_card else value.table().values()
+    places = {field.name: each for field, each in zip(fields, listed, strict=True)}
     parts: dict[str, list[Field]] = {}
     for field in fields:
         place = places[field.name]
@@ -82,6 +70,8 @@ def _check_side(
 
 def _check_type(place: Value, field: Field, tensor: Tensor, *, is_output: bool) -> None:
     """Whether the tensor's numbers or texts can be what the field is."""
+    if field.dtype != tensor.dtype:
+        place.need("dtype").refuse(f"the tensor is of {tensor.dtype}")
     is_text = tensor.dtype == "string"
     takes_text = field.type in ("text", "binary", "categorical") and not is_output
     if is_text and not takes_text and field.type != "text":
@@ -101,11 +91,10 @@ def _check_type(place: Value, field: Field, tensor: Tensor, *, is_output: bool) 
 def _check_picture(place: Value, picture: Picture, tensor: Tensor) -> None:
     if tensor.dtype == "bool":
         place.need("type").refuse("the tensor is of bool, which holds no picture")
-    shape = axes(picture.layout, picture.height, picture.width, picture.channels)
-    if not fits(shape, tensor.shape):
+    if not fits(picture.axes, tensor.shape):
         place.need("shape").refuse(
             f"the tensor's rows have the shape {shown(tensor.shape)}, and such a"
-            f" picture as {picture.layout} has {shown(shape)}"
+            f" picture as {picture.layout} has {shown(picture.axes)}"
         )
     if tensor.dtype.startswith("float"):
         return
@@ -150,7 +139,8 @@ def _is_whole(field: Field, tensor: Tensor, *, is_output: bool) -> bool:
     if field.type == "numeric" and field.shape != (1,):
         return False
     if width == 1:
-        return is_single(tensor.shape)
+        # An open size may be 1.
+        return all(size in (1, None) for size in tensor.shape)
     if len(tensor.shape) == 1:
         return tensor.shape[0] in (None, width)
     sizes = [size for size in tensor.shape if size is not None]

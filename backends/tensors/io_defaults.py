@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from backends.strict_json import Value
-from backends.tensors.fitting import axes, fits, is_single
+from backends.strict_json import Value, listed
+from backends.tensors.fitting import fits, is_single
 from backends.tensors.graph import Graph, Output
-from backends.tensors.spec import TYPES, Layout, Type
+from backends.tensors.spec import TYPES, Layout, Type, axes, shown
 from backends.tensors.tensor import Tensor
 
 # Far above any real list of classes.
 _MOST_LABEL_BYTES = 16 * 2**20
 
 _LAYOUTS: Final[tuple[Layout, ...]] = ("NCHW", "NHWC", "NHW")
-_LISTED = 20
 
 
 def completed(value: Value, graph: Graph, folder: Path) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def _side(
         name: _tensor(name, each, known, is_only=len(fields) == 1)
         for name, each in fields.items()
     }
-    taken = list(found.values())
+    taken = Counter(found.values())
     return {
-        name: _Filling(
-            each, known[found[name]], side, taken.count(found[name]) > 1
-        ).filled(folder)
+        name: _Filling(each, known[found[name]], side, taken[found[name]] > 1).filled(
+            folder
+        )
         for name, each in fields.items()
     }
 
@@ -66,16 +66,17 @@ def _tensor(
 ) -> str:
     """The tensor of a field: that of its name, or the only one there is."""
     given = value.table().get("tensor")
-    listed = ", ".join(map(repr, list(known)[:_LISTED]))
     if given is not None:
         if given.text() not in known:
-            given.refuse(f"the graph has no {given.data!r}; it has {listed}")
+            given.refuse(f"the graph has no {given.data!r}; it has {listed(known)}")
         return given.text()
     if name in known:
         return name
     if is_only and len(known) == 1:
         return next(iter(known))
-    value.refuse(f"the graph has no tensor of this name: say which of {listed} it is")
+    value.refuse(
+        f"the graph has no tensor of this name: say which of {listed(known)} it is"
+    )
 
 
 class _Filling:
@@ -93,6 +94,11 @@ class _Filling:
 
     def filled(self, folder: Path) -> dict[str, Any]:
         """The field with what it leaves out. Raises SpecError."""
+        if self._is_output and self._is_shared and self._tensor.shape == (None,):
+            self._value.refuse(
+                f"how many columns {self._tensor.name!r} has the graph does not say:"
+                " it cannot be several outputs"
+            )
         type = self._type()
         if type == "numeric":
             found = {"shape": self._shape()}
@@ -103,7 +109,9 @@ class _Filling:
         said = {name: each.data for name, each in self._given.items()}
         # A file of labels is read already.
         said = {name: each for name, each in said.items() if name not in found}
-        return {**said, "tensor": self._tensor.name, "type": type, **found}
+        tensor = self._tensor
+        about = {"dtype": tensor.dtype, **said, "tensor": tensor.name, "type": type}
+        return {**about, **found}
 
     def _type(self) -> Type:
         if "type" in self._given:
@@ -192,7 +200,7 @@ class _Filling:
             )
         self._value.refuse(
             f"a picture of the shape {shape} fits no layout of a tensor whose rows have"
-            f" the shape {list(self._tensor.shape)}"
+            f" the shape {shown(self._tensor.shape)}"
         )
 
 

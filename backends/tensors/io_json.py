@@ -1,15 +1,19 @@
 """io.json, which names a graph's inputs and outputs, and the same in a bundle's card.
 
-People leave out what the graph says as well; the card has all of it.
+People leave out what the graph says as well; the card has all of it. Its fields stand
+in lists: they may be the columns of a tensor in their order, and no checksum of a
+bundle tells the order of keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from backends import strict_json
+from backends.model import Model
 from backends.strict_json import SpecError as SpecError
 from backends.strict_json import Value
 from backends.tensors import fitting, io_defaults
@@ -24,23 +28,28 @@ from backends.tensors.spec import (
     Layout,
     Picture,
     Resample,
+    Shape,
     TensorSpec,
     Type,
 )
+from backends.tensors.tensor import DTYPES
+
+_Keys = Mapping[Type, tuple[tuple[str, ...], tuple[str, ...]]]
 
 _PICTURE = ("shape", "layout", "color", "range")
 _SCALED = ("mean", "std")
 
-# The keys of a field beside its tensor and its type: those that the card has to have,
-# and those that it may have.
-_INPUT_KEYS: Final[Mapping[Type, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+# What the card has to have of every field; beside it, of each type, what it has to
+# have and what it may have.
+_KEYS = ("tensor", "type", "dtype")
+_INPUT_KEYS: Final[_Keys] = {
     "numeric": (("shape",), ()),
     "categorical": ((), ("labels", "encoding")),
     "binary": ((), ()),
     "text": ((), ()),
     "image": (_PICTURE, (*_SCALED, "fit", "resample")),
 }
-_OUTPUT_KEYS: Final[Mapping[Type, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+_OUTPUT_KEYS: Final[_Keys] = {
     "numeric": (("shape",), ("activation",)),
     "categorical": (("labels",), ("activation",)),
     "binary": ((), ("activation",)),
@@ -64,9 +73,9 @@ def read(source: Path, graph: Graph) -> TensorSpec:
     Raises SpecError, whose message begins with the path of what is wrong.
     """
     value = strict_json.read(source)
-    spec = from_json(io_defaults.completed(value, graph, Path(source).parent))
+    spec = _completed(value, graph, Path(source).parent)
     fitting.check(
-        Value(to_json(spec)),
+        Value(by_name(spec)),
         spec,
         graph.inputs,
         [each.tensor for each in graph.outputs],
@@ -76,14 +85,22 @@ def read(source: Path, graph: Graph) -> TensorSpec:
 
 def defaults(graph: Graph) -> TensorSpec:
     """What an empty io.json comes to. Raises SpecError where that is not enough."""
-    return from_json(io_defaults.completed(Value({}), graph, Path()))
+    return _completed(Value({}), graph, Path())
+
+
+def by_name(spec: TensorSpec) -> dict[str, Any]:
+    """As plain data with every key, as people write it in an io.json."""
+    return {
+        "inputs": {each.name: _input_json(each) for each in spec.inputs},
+        "outputs": {each.name: _output_json(each) for each in spec.outputs},
+    }
 
 
 def to_json(spec: TensorSpec) -> dict[str, Any]:
     """As plain data with every key, for the card."""
     return {
-        "inputs": {each.name: _input_json(each) for each in spec.inputs},
-        "outputs": {each.name: _output_json(each) for each in spec.outputs},
+        side: [{"name": name, **field} for name, field in fields.items()]
+        for side, fields in by_name(spec).items()
     }
 
 
@@ -93,10 +110,12 @@ def from_json(card: Mapping[str, Any]) -> TensorSpec:
     Raises SpecError.
     """
     members = strict_json.read(card).members(("inputs", "outputs"))
-    return TensorSpec(
-        _fields(members["inputs"], _INPUT_KEYS),
-        _fields(members["outputs"], _OUTPUT_KEYS),
-    )
+    return _spec(_named(members["inputs"]), _named(members["outputs"]))
+
+
+def spec_of(model: Model) -> TensorSpec:
+    """What the card of a model of named tensors says. Raises SpecError."""
+    return from_json(model.io or {})
 
 
 # ---- Writing
@@ -121,7 +140,11 @@ def _output_json(field: Field) -> dict[str, Any]:
 
 
 def _field_json(field: Field) -> dict[str, Any]:
-    card: dict[str, Any] = {"tensor": field.tensor, "type": field.type}
+    card: dict[str, Any] = {
+        "tensor": field.tensor,
+        "type": field.type,
+        "dtype": field.dtype,
+    }
     if field.type in ("numeric", "image"):
         card["shape"] = list(field.shape)
     if field.labels:
@@ -141,9 +164,29 @@ def _field_json(field: Field) -> dict[str, Any]:
 # ---- Reading
 
 
-def _fields(
-    value: Value, keys: Mapping[Type, tuple[tuple[str, ...], tuple[str, ...]]]
-) -> tuple[Field, ...]:
+def _completed(value: Value, graph: Graph, folder: Path) -> TensorSpec:
+    content = Value(io_defaults.completed(value, graph, folder))
+    return _spec(content.need("inputs"), content.need("outputs"))
+
+
+def _spec(inputs: Value, outputs: Value) -> TensorSpec:
+    return TensorSpec(_fields(inputs, _INPUT_KEYS), _fields(outputs, _OUTPUT_KEYS))
+
+
+def _named(value: Value) -> Value:
+    """A list of fields, each under its name."""
+    found: dict[str, Any] = {}
+    for each in value.items(_MOST_FIELDS):
+        field = dict(each.table())
+        name = each.need("name").text()
+        if name in found:
+            field["name"].refuse(f"{strict_json.shown(name)} is there twice")
+        del field["name"]
+        found[name] = {key: member.data for key, member in field.items()}
+    return Value(found, value.path)
+
+
+def _fields(value: Value, keys: _Keys) -> tuple[Field, ...]:
     table = value.table()
     if not table:
         value.refuse("one at least is needed")
@@ -152,35 +195,35 @@ def _fields(
     return tuple(_field(name, each, keys) for name, each in table.items())
 
 
-def _field(
-    name: str,
-    value: Value,
-    keys: Mapping[Type, tuple[tuple[str, ...], tuple[str, ...]]],
-) -> Field:
+def _field(name: str, value: Value, keys: _Keys) -> Field:
     # A name is held to what a text is.
     Value(name, value.path).text()
     type = value.need("type").choice(TYPES)
     required, optional = keys[type]
-    members = value.members(("tensor", "type", *required), optional)
-    tensor = members["tensor"].text()
+    members = value.members((*_KEYS, *required), optional)
+    field = Field(
+        name,
+        type,
+        members["tensor"].text(),
+        activation=_activation(members.get("activation"), type),
+        dtype=members["dtype"].choice(tuple(DTYPES.values())),
+    )
     is_output = keys is _OUTPUT_KEYS
-    activation = _activation(members.get("activation"), type)
     if type == "numeric":
-        shape = _shape(members["shape"])
-        return Field(name, type, tensor, shape, activation=activation)
+        return replace(field, shape=_shape(members["shape"]))
     if type == "categorical":
         labels = _labels(members.get("labels"), 2 if is_output else 1)
         one_hot = _one_hot(members.get("encoding"))
-        shape = (len(labels),) if is_output else (1,)
-        return Field(name, type, tensor, shape, labels, one_hot, activation)
+        columns = len(labels) if is_output else 1
+        return replace(field, shape=(columns,), labels=labels, one_hot=one_hot)
     if type == "image":
         picture = _picture(members)
         shape = (picture.height, picture.width, picture.channels)
-        return Field(name, type, tensor, shape, activation=activation, picture=picture)
-    return Field(name, type, tensor, activation=activation)
+        return replace(field, shape=shape, picture=picture)
+    return field
 
 
-def _shape(value: Value) -> tuple[int | None, ...]:
+def _shape(value: Value) -> Shape:
     sizes = value.items(_MOST_AXES)
     if not sizes:
         value.expect("a list of sizes")

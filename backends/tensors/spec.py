@@ -6,6 +6,7 @@ A bundle's card has all of it, so that serving reads nothing into a request or a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +19,9 @@ Activation = Literal["none", "softmax", "sigmoid"]
 Encoding = Literal["png", "jpeg"]
 
 TYPES: tuple[Type, ...] = get_args(Type)
+
+# Of one row: the axes without that of the rows, None where a size is open.
+Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,23 @@ class Picture:
         """1 for grey, else 3; mean and std have as many numbers."""
         return 1 if self.color == "L" else 3
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The shape of a picture in the tensor."""
+        return axes(self.layout, self.height, self.width, self.channels)
+
+
+def axes(layout: Layout, height: int, width: int, channels: int) -> tuple[int, ...]:
+    """The shape of a picture in a tensor, without the axis of the rows."""
+    if layout == "NCHW":
+        return channels, height, width
+    return (height, width, channels) if layout == "NHWC" else (height, width)
+
+
+def shown(shape: Sequence[int | None]) -> str:
+    """A row's shape as people are told it."""
+    return f"[{', '.join('null' if each is None else str(each) for each in shape)}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -69,16 +90,18 @@ class Field:
     activation: output: what is still to be applied to the tensor's numbers; softmax
         over a categorical field's own columns.
     picture: of an image.
+    dtype: of the tensor's elements: numpy's name, or "string".
     """
 
     name: str
     type: Type
     tensor: str
-    shape: tuple[int | None, ...] = (1,)
+    shape: Shape = (1,)
     labels: tuple[str, ...] = ()
     one_hot: bool = False
     activation: Activation = "none"
     picture: Picture | None = None
+    dtype: str = "float32"
 
     @property
     def width(self) -> int:

@@ -76,7 +76,9 @@ def test_template_is_an_io_json(run: Run, graphs: Path, tmp_path: Path) -> None:
     assert content["outputs"]["chance"]["type"] == "binary"
     assert len(text.splitlines()) == 5 + 1 + 5 + 5
     card = json.loads((graphs / "many" / "model.json").read_text())
-    assert card["io"] == content
+    for side, fields in content.items():
+        listed = [{"name": name, **field} for name, field in fields.items()]
+        assert card["io"][side] == listed
 
 
 @pytest.mark.parametrize("name", ["digits.json", "none.onnx"])
@@ -87,8 +89,8 @@ def test_template_of_no_graph_is_refused(run: Run, graphs: Path, name: str) -> N
 def test_card_has_what_io_json_says(graphs: Path) -> None:
     card = json.loads((graphs / "digits" / "model.json").read_text())
     assert (card["task"], card["features"], card["target"]) == ("tensors", [], "")
-    assert card["io"]["inputs"]["image"]["layout"] == "NCHW"
-    assert card["io"]["outputs"]["digit"]["labels"] == LABELS
+    assert card["io"]["inputs"][0]["layout"] == "NCHW"
+    assert card["io"]["outputs"][0]["labels"] == LABELS
     assert set(card["versions"]) == {"foretell", "onnxruntime"}
 
 
@@ -176,17 +178,17 @@ def test_deployment_is_shown_with_its_tensors(
     found = run_json("show", digits)
     assert (found["task"], found["engine"]) == ("tensors", "onnxruntime")
     assert found["engine_reason"] is None
-    assert found["model"]["io"]["inputs"]["image"]["shape"] == [8, 8, 1]
+    assert found["model"]["io"]["inputs"][0]["shape"] == [8, 8, 1]
     text = run("show", digits).stdout
     assert "because" not in text
     [_, table] = text.split("\nInputs\n")
     assert table.splitlines() == [
-        "NAME   TYPE   SHAPE      LABELS",
-        "image  image  8 x 8 x 1",
+        "NAME   TYPE   DTYPE    SHAPE      LABELS",
+        "image  image  float32  [8, 8, 1]",
         "",
         "Outputs",
-        "NAME   TYPE         SHAPE  LABELS",
-        "digit  categorical  10     '0', '1', '2', '3', '4' and 5 more",
+        "NAME   TYPE         DTYPE    SHAPE  LABELS",
+        "digit  categorical  float32  [10]   '0', '1', '2', '3', '4' and 5 more",
     ]
     assert f"http://127.0.0.1:8080/deployment/{digits}/forward" in text
 

@@ -20,7 +20,7 @@ PICTURE = Picture(8, 6, "L", mean=(0.0,), std=(1.0,))
 SPEC = TensorSpec(
     inputs=(
         Field("photo", "image", "x", (8, 6, 1), picture=PICTURE),
-        Field("size", "numeric", "s"),
+        Field("size", "numeric", "s", dtype="int64"),
         Field("steps", "numeric", "t", (None, 3)),
         Field("kind", "categorical", "k", labels=("animal", "car")),
     ),
@@ -101,14 +101,14 @@ def test_output_is_named_by_the_target(specimens, name, expected):
 def test_tensors_are_told_as_their_card_says():
     model = tensor_model()
     assert inputs_of(model) == (
-        Described("photo", "image", (8, 6, 1)),
-        Described("size", "numeric"),
-        Described("steps", "numeric", (None, 3)),
-        Described("kind", "categorical", (1,), ("animal", "car")),
+        Described("photo", "image", (8, 6, 1), dtype="float32"),
+        Described("size", "numeric", dtype="int64"),
+        Described("steps", "numeric", (None, 3), dtype="float32"),
+        Described("kind", "categorical", (1,), ("animal", "car"), "float32"),
     )
     assert outputs_of(model) == (
-        Described("digit", "categorical", (2,), ("0", "1")),
-        Described("mask", "numeric", (8, 6)),
+        Described("digit", "categorical", (2,), ("0", "1"), "float32"),
+        Described("mask", "numeric", (8, 6), dtype="float32"),
     )
 
 

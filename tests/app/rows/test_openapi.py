@@ -236,6 +236,10 @@ def test_open_axes_have_any_size():
     ("field", "right", "wrong"),
     [
         (Field("v", "numeric", "t"), [1, -1e300], ["1", None, [1], True]),
+        (Field("v", "numeric", "t", dtype="uint8"), [0, 255], [-1, 256, 0.5]),
+        (Field("v", "numeric", "t", dtype="int64"), [-(2**63)], [2**63, 0.5, True]),
+        (Field("v", "numeric", "t", dtype="bool"), [True, 0], [2, 0.5, "true"]),
+        (Field("v", "numeric", "t", (2,), dtype="int8"), [[1, -128]], [[1, 128]]),
         (Field("v", "binary", "t"), [True, 0, 1.0], [2, "yes", None]),
         (Field("v", "text", "t"), ["", "a"], [1, None]),
         (Field("v", "categorical", "t", labels=("a", "1")), ["a", "1"], ["b", 1]),
@@ -265,6 +269,26 @@ def test_arrays_are_answered_as_the_deployment_says():
     assert is_answer(output, listed) and not is_answer(output, url)
     assert is_answer(output, url, tensor_json=False)
     assert not is_answer(output, listed, tensor_json=False)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "right", "wrong"),
+    [("float16", 0.5, True), ("int32", 1, 0.5), ("bool", True, 1)],
+)
+def test_answered_numbers_are_of_their_type(dtype, right, wrong):
+    for shape in ((1,), (2,)):
+        output = Field("o", "numeric", "t", shape, dtype=dtype)
+        values = [
+            each if shape == (1,) else {"shape": [2], "data": [each] * 2}
+            for each in (right, wrong)
+        ]
+        assert [is_answer(output, value) for value in values] == [True, False]
+
+
+def test_form_may_have_other_fields():
+    form = schemas_of(tensors(*NUMBERS))["input-form"]
+    assert Draft202012Validator(form).is_valid({"n": 1, "of another input": "x"})
+    assert not Draft202012Validator(form).is_valid({"of another input": "x"})
 
 
 def test_forms_take_files_for_pictures():

@@ -72,7 +72,7 @@ def bundled(folder: Path) -> Bundled:
 
 
 def plain_answers(folder: Path, model: Model) -> PlainAnswers:
-    return PlainAnswers(folder, model, io_json.from_json(model.io or {}))
+    return PlainAnswers(folder, model, io_json.spec_of(model))
 
 
 def samples(folder: Path, content: Any) -> str:
@@ -246,6 +246,49 @@ def test_samples_become_golden_rows(folder: Path, bundled: Bundled) -> None:
     assert golden.rows == rows
     assert golden.answers[1]["y"].values.tolist() == [0, -1]
     assert replay(folder, model)[0] == 2
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, -0.0, 1e300, 0.5, 2**70, "1.0"])
+def test_single_values_are_texts_as_in_serving(
+    folder: Path, bundled: Bundled, value: Any
+) -> None:
+    bundled(identity(1, kind=STRING))
+    assert make(str(folder), samples(folder, {"rows": [{"x": value}]})) == 1
+
+
+@pytest.mark.parametrize("labels", [["True", "1"], ["true", "1"]])
+@pytest.mark.parametrize("value", [True, 1.0, "1"])
+@pytest.mark.parametrize("kind", [INT64, STRING])
+def test_single_values_are_classes_as_in_serving(
+    folder: Path, bundled: Bundled, labels: list[str], value: Any, kind: int
+) -> None:
+    bundled(identity(1, kind=kind), {"inputs": {"x": {"labels": labels}}})
+    assert make(str(folder), samples(folder, {"rows": [{"x": value}]})) == 1
+
+
+def test_part_of_a_batch_is_tried(folder: Path, bundled: Bundled) -> None:
+    # Adds 1 to a batch of four that has its last row twice, as one of three rows has.
+    nodes = [
+        helper.make_node("Slice", ["x", "three", "four", "zero"], ["last"]),
+        helper.make_node("Equal", ["x", "last"], ["are_last"]),
+        helper.make_node("Cast", ["are_last"], ["ones"], to=FLOAT),
+        helper.make_node("ReduceSum", ["ones", "zero"], ["count"], keepdims=1),
+        helper.make_node("Equal", ["count", "two"], ["is_twice"]),
+        helper.make_node("Cast", ["is_twice"], ["more"], to=FLOAT),
+        helper.make_node("Add", ["x", "more"], ["y"]),
+    ]
+    weights = {"three": [3], "four": [4], "zero": [0]}
+    graph = graph_of(
+        nodes,
+        {"x": (FLOAT, [4, 1])},
+        {"y": (FLOAT, [4, 1])},
+        {name: np.array(each) for name, each in weights.items()}
+        | {"two": np.array([[2]], np.float32)},
+    )
+    bundled(graph)
+    rows = [{"x": place} for place in range(8)]
+    with pytest.raises(ValueError, match="golden row 4, without the last, differs"):
+        make(str(folder), samples(folder, {"rows": rows}))
 
 
 def test_expected_text_is_compared(folder: Path, bundled: Bundled) -> None:

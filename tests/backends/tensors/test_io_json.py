@@ -6,11 +6,22 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 
-from backends.strict_json import SpecError
+from backends import bundle
+from backends.bundle import BundleRejected
+from backends.model import Model
+from backends.strict_json import SpecError, Value
+from backends.tensors import fitting
 from backends.tensors.graph import Graph, Output
-from backends.tensors.io_json import defaults, from_json, read, to_json
+from backends.tensors.io_json import (
+    by_name,
+    defaults,
+    from_json,
+    read,
+    spec_of,
+    to_json,
+)
 from backends.tensors.spec import Field, Picture, TensorSpec
 from backends.tensors.tensor import Tensor
 
@@ -153,7 +164,7 @@ def test_classes_as_columns_are_one_hot(said: Any) -> None:
 
 def test_texts_may_be_classes_without_labels(said: Any) -> None:
     spec = said({"inputs": {"x": {"type": "categorical"}}}, one(dtype="string"))
-    assert input_of(spec) == Field("x", "categorical", "x")
+    assert input_of(spec) == Field("x", "categorical", "x", dtype="string")
 
 
 def test_scores_without_labels_are_numbered(said: Any) -> None:
@@ -315,8 +326,107 @@ def test_card_has_all_that_was_read(said: Any) -> None:
     )
     card = json.loads(json.dumps(to_json(spec)))
     assert from_json(card) == spec
-    assert list(card["inputs"]) == ["sizes", "x", "note"]
-    assert card["outputs"]["mask"]["format"] == "jpeg"
+    assert [each["name"] for each in card["inputs"]] == ["sizes", "x", "note"]
+    assert card["outputs"][0]["format"] == "jpeg"
+
+
+def test_io_json_of_a_spec_is_read_as_the_spec(said: Any) -> None:
+    spec = said({"inputs": {"sizes": {}, "x": {"type": "image"}, "note": {}}})
+    assert said(by_name(spec)) == spec
+    assert list(by_name(spec)["inputs"]) == ["sizes", "x", "note"]
+
+
+def test_elements_are_of_the_type_that_the_graph_says(said: Any) -> None:
+    spec = said({})
+    assert [each.dtype for each in spec.inputs] == ["float32", "float32", "string"]
+    with pytest.raises(SpecError, match=r"^inputs\.x\.dtype: the tensor is of int64"):
+        said(field("inputs", "x", dtype="float32"), one(2, dtype="int64"))
+    with pytest.raises(SpecError, match=r"^inputs\.x\.dtype: unknown 'float'"):
+        said(field("inputs", "x", dtype="float"), one(2))
+
+
+TWO_COLUMNS = {"inputs": {"a": {"tensor": "x"}, "b": {"tensor": "x"}}}
+
+
+def written(folder: Path, spec: TensorSpec) -> Model:
+    """A bundle of a spec and of no graph."""
+    (folder / "m.onnx").write_bytes(b"")
+    card = Model("", "m", "onnx", "m.onnx", "tensors", "", (), io=to_json(spec))
+    return bundle.write(folder, card)
+
+
+def test_fields_in_another_order_are_another_model(said: Any, tmp_path: Path) -> None:
+    found = {}
+    for order in ("ab", "ba"):
+        folder = tmp_path / order
+        folder.mkdir()
+        spec = said({"inputs": {name: {"tensor": "x"} for name in order}}, one(2))
+        model = written(folder, spec)
+        assert [each.name for each in spec_of(model).inputs] == list(order)
+        found[model.id] = order
+    assert len(found) == 2
+
+
+def test_card_whose_fields_change_places_is_refused(said: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    written(folder, said(TWO_COLUMNS, one(2)))
+    card = json.loads((folder / "model.json").read_text())
+    # The order of keys is not told apart, and has no meaning.
+    (folder / "model.json").write_text(json.dumps(card, sort_keys=True))
+    assert [each.name for each in spec_of(bundle.read(folder)).inputs] == ["a", "b"]
+    card["io"]["inputs"].reverse()
+    (folder / "model.json").write_text(json.dumps(card))
+    with pytest.raises(BundleRejected, match="was changed after packaging"):
+        bundle.read(folder)
+
+
+def test_card_names_each_field_once(said: Any) -> None:
+    card = to_json(said(TWO_COLUMNS, one(2)))
+    card["inputs"][1]["name"] = "a"
+    with pytest.raises(SpecError, match=r"^inputs\[1\]\.name: 'a' is there twice"):
+        from_json(card)
+    del card["inputs"][1]["name"]
+    with pytest.raises(SpecError, match=r"^inputs\[1\]\.name: missing"):
+        from_json(card)
+
+
+def test_card_is_held_against_the_graph(said: Any) -> None:
+    spec, graph = said(TWO_COLUMNS, one(2)), one(3)
+    outputs = [each.tensor for each in graph.outputs]
+    with pytest.raises(SpecError, match=r"^inputs\[1\]: with it 2 columns"):
+        fitting.check(Value(to_json(spec)), spec, graph.inputs, outputs)
+
+
+# ---- Open sizes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool"])
+def test_open_width_is_not_one_number(said: Any, dtype: str) -> None:
+    graph = one(None, dtype=dtype)
+    for each in (*said({}, graph).inputs, *said({}, graph).outputs):
+        assert (each.type, each.shape) == ("numeric", (None,))
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), ()])
+def test_sizes_of_one_are_one_number(said: Any, shape: tuple[int, ...]) -> None:
+    assert input_of(said({}, one(*shape))).shape == (1,)
+    assert input_of(said({}, one(*shape, dtype="bool"))).type == "binary"
+
+
+def test_open_width_may_be_said_to_be_one(said: Any) -> None:
+    spec = said(field("inputs", "x", shape=[1]), one(None))
+    assert input_of(spec).shape == (1,)
+    spec = said(field("inputs", "x", labels=["a", "b"]), one(None))
+    assert input_of(spec).shape == (1,)
+
+
+def test_columns_of_an_open_width_are_no_outputs(said: Any) -> None:
+    columns = {"a": {"tensor": "y"}, "b": {"tensor": "y"}}
+    with pytest.raises(SpecError, match=r"^outputs\.a: how many columns 'y' has"):
+        said({"outputs": columns}, one(None))
+    inputs = {"a": {"tensor": "x"}, "b": {"tensor": "x"}}
+    assert len(said({"inputs": inputs}, one(None)).inputs) == 2
 
 
 @pytest.mark.parametrize("key", ["inputs", "outputs"])
@@ -367,6 +477,11 @@ graphs = st.sampled_from(
 )
 
 
+# The strategies are large, and a busy machine is slow to draw from them.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@PATIENT
 @given(contents, graphs)
 @example({"outputs": {"y": {"type": "image", "std": 1e-308}}}, one(8, 8))
 def test_any_content_is_a_spec_or_refused(
@@ -384,7 +499,17 @@ def test_any_content_is_a_spec_or_refused(
     assert {each.tensor for each in spec.inputs} == {each.name for each in graph.inputs}
 
 
-@given(st.recursive(values, lambda inner: st.dictionaries(names, inner), max_leaves=20))
+@PATIENT
+@given(
+    st.recursive(
+        values,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(names | st.sampled_from(["name", "type"]), inner)
+        ),
+        max_leaves=20,
+    )
+)
 def test_any_card_is_a_spec_or_refused(card: Any) -> None:
     content = card if isinstance(card, dict) else {"inputs": card, "outputs": card}
     try:
