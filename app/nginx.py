@@ -28,10 +28,15 @@ map $$request_uri $$foretell_rows {
     "~^/+deployment/" 1;
 }
 
+# Not nginx's own format, which has the user's name: the rows API takes a token there.
+log_format foretell '$$remote_addr - - [$$time_local] "$$request" $$status '
+                    '$$body_bytes_sent "$$http_user_agent" $$request_time';
+
 server {
     listen 80;
     server_name _;
     server_tokens off;
+    access_log /var/log/nginx/access.log foretell;
 
     # FORETELL_MAX_BODY.
     client_max_body_size $max_body;
@@ -46,7 +51,9 @@ server {
         proxy_pass http://foretell;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
-        proxy_set_header Host $$host;
+        # With its port, for the addresses that clients are told. Without a host it is
+        # not sent, and they are told paths.
+        proxy_set_header Host $$http_host;
         # Set, not appended: what a client claims does not count.
         proxy_set_header X-Forwarded-For $$remote_addr;
         proxy_set_header X-Forwarded-Proto $$scheme;

@@ -23,3 +23,13 @@ def test_limits_follow_the_settings():
 def test_nginx_ends_connections_before_the_server_does():
     for keep_alive, reuse in ((65, 60), (7, 2), (2, 1)):
         assert f"keepalive_timeout {reuse}s;" in site(Config(keep_alive=keep_alive))
+
+
+def test_log_is_without_the_users_name():
+    text = site(Config())
+    assert "access_log /var/log/nginx/access.log foretell;" in text
+    assert "$remote_user" not in text and "$http_authorization" not in text
+
+
+def test_host_keeps_its_port():
+    assert "proxy_set_header Host $http_host;" in site(Config())

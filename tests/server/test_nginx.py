@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -58,7 +59,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 512; }}
 http {{
-    access_log {folder}/access.log;
+    access_log {folder}/other.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -76,7 +77,11 @@ def fronting(models: ServedModels, folder: Path, config: Config) -> Iterator[End
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    text = site(config).replace("listen 80;", f"listen 127.0.0.1:{port};")
+    text = (
+        site(config)
+        .replace("listen 80;", f"listen 127.0.0.1:{port};")
+        .replace("/var/log/nginx/", f"{folder}/")
+    )
     user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
     main = folder / "nginx.conf"
     main.write_text(_MAIN.format(user=user, folder=folder, site=text))
@@ -116,11 +121,17 @@ def behind(
 
 
 @pytest.fixture(scope="module")
+def front_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where nginx writes."""
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest.fixture(scope="module")
 def front(
-    behind: Server, models: ServedModels, tmp_path_factory: pytest.TempPathFactory
+    behind: Server, models: ServedModels, front_folder: Path
 ) -> Iterator[Endpoint]:
     config = Config(bind=f"unix:{behind.path}")
-    with fronting(models, tmp_path_factory.mktemp("nginx"), config) as started:
+    with fronting(models, front_folder, config) as started:
         yield started
 
 
@@ -327,6 +338,77 @@ def test_errors_of_nginx_speak_the_dialect_of_the_rows(
     assert (
         body["errorCode"] == {413: "RequestTooLarge", 405: "MethodNotAllowed"}[status]
     )
+
+
+def token_as_user(front: Endpoint) -> str:
+    """What `curl -u TOKEN:` sends."""
+    return "Basic " + base64.b64encode(f"{front.models.token}:".encode()).decode()
+
+
+def logged(front: Endpoint, folder: Path, mark: str) -> str:
+    """All that nginx wrote, as soon as the mark is in its log of requests."""
+    log = folder / "access.log"
+    wait_for(lambda: log.exists() and mark in log.read_text())
+    text = "".join(each.read_text() for each in folder.glob("*.log"))
+    for secret in (front.models.token, token_as_user(front).partition(" ")[2]):
+        assert secret not in text
+    return text
+
+
+def test_tokens_stay_out_of_the_logs(front: Endpoint, front_folder: Path) -> None:
+    path = f"/deployment/{FIRST}"
+    sent = {"Authorization": token_as_user(front), "User-Agent": "teller/1"}
+    assert front.ask("GET", path, headers=sent).status == 200
+    text = logged(front, front_folder, "teller/1")
+    assert f'"GET {path} HTTP/1.1" 200 ' in text
+
+
+def test_tokens_of_failed_requests_stay_out_of_the_logs(
+    models: ServedModels, tmp_path: Path
+) -> None:
+    # Nothing listens there.
+    with fronting(models, tmp_path, Config(bind=f"unix:{tmp_path}/s")) as front:
+        sent = {"Authorization": token_as_user(front), "User-Agent": "teller/2"}
+        assert front.ask("GET", "/deployment/a", headers=sent).status == 502
+        sent |= {"Content-Length": str(MAX_BODY + 1), "User-Agent": "teller/3"}
+        assert front.ask("POST", "/deployment/a/forward", headers=sent).status == 413
+        sent |= {"X": "x" * 9000, "User-Agent": "teller/4"}
+        assert front.ask("GET", "/ping", headers=sent).status == 400
+        text = logged(front, tmp_path, "/ping")
+        assert "connect() to unix:" in text and "too large body" in text
+
+
+def told_address(at: Endpoint, request: bytes) -> str:
+    with at.open_socket() as opened:
+        opened.sendall(request + b"\r\n\r\n")
+        url: str = read_response(opened).json["servers"][0]["url"]
+        return url
+
+
+def test_address_is_told_as_the_client_used_it(front: Endpoint) -> None:
+    answer = front.ask("GET", "/openapi.json")
+    assert answer.json["servers"] == [{"url": f"http://127.0.0.1:{front.port}"}]
+    line = b"GET /openapi.json HTTP/1.1\r\nHost: "
+    assert told_address(front, line + b"my_app:8080") == "http://my_app:8080"
+    assert told_address(front, line + b"[::1]:8080") == "http://[::1]:8080"
+
+
+def test_client_that_names_no_host_is_told_paths(
+    front: Endpoint, behind: Server
+) -> None:
+    for at in (front, behind):
+        assert told_address(at, b"GET /openapi.json HTTP/1.0") == "/"
+
+
+def test_scheme_is_the_one_that_nginx_was_asked_by(
+    front: Endpoint, behind: Server
+) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: a.example\r\n"
+    request += b"X-Forwarded-Proto: https"
+    # As an nginx that speaks TLS passes it on.
+    assert told_address(behind, request) == "https://a.example"
+    # What a client claims does not count.
+    assert told_address(front, request) == "http://a.example"
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/./metrics", "/%6detrics"])
