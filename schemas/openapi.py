@@ -63,7 +63,10 @@ _ALL: Final = {"type": "string", "enum": ["all"]}
 
 
 def server_document(base_url: str) -> dict[str, Any]:
-    """OpenAPI 3.1 of all addresses; base_url: of the server, no slash at its end."""
+    """OpenAPI 3.1 of all addresses.
+
+    base_url: of the server, without a slash at its end; a path alone is enough.
+    """
     made = _document()
     first = {key: made[key] for key in ("openapi", "info")}
     return {**first, "servers": [{"url": base_url or "/"}], **made}

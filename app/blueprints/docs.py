@@ -11,6 +11,7 @@ from typing import Final
 from flask import Blueprint, Response, request, send_from_directory
 from werkzeug.exceptions import NotFound
 
+from app.blueprints.addresses import base_url
 from schemas.openapi import server_document
 
 docs = Blueprint("docs", __name__)
@@ -35,7 +36,7 @@ _POLICY: Final = (
 @docs.get("/openapi.json", strict_slashes=False)
 def openapi() -> Response:
     """The whole server's API; nothing of its deployments."""
-    document = server_document(request.url_root.rstrip("/"))
+    document = server_document(base_url(request))
     response = Response(json.dumps(document), content_type="application/json")
     response.cache_control.no_cache = True
     response.add_etag()

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from app.blueprints.addresses import base_url
 from app.context import current_record, current_services
 from app.front import DirectView
 from app.receiving import caller_of, model_of
@@ -47,11 +48,16 @@ def document(deployment_id: str) -> Response:
 def _told(
     deployment_id: str, tell: Callable[[Deployment, Model, str], dict[str, Any]]
 ) -> Response:
-    """What is told of a deployment, to those who may ask it, also while it is off."""
+    """What is told of a deployment, to those who may ask it, also while it is off.
+
+    It takes the place of a request, for the model may have to be loaded, but is none of
+    those that the deployment's `requests_per_minute` counts.
+    """
     services, record = current_services(), current_record()
-    caller = caller_of(services, request.environ, record)
-    deployment = deployment_of(services, deployment_id, caller, record)
-    served, _ = model_of(services, deployment, record)
-    told = tell(deployment, served.model, request.host_url.rstrip("/"))
+    with services.admission:
+        caller = caller_of(services, request.environ, record)
+        deployment = deployment_of(services, deployment_id, caller, record)
+        served, _ = model_of(services, deployment, record)
+        told = tell(deployment, served.model, base_url(request))
     # In its own order: that of inputs and outputs is the model's.
     return Response(json.dumps(told), content_type="application/json")

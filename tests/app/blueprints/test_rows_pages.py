@@ -87,3 +87,33 @@ def test_forecasts_have_no_rows(forecast):
     answer = told(forecast, "sales")
     assert (answer.status_code, answer.json["errorCode"]) == (400, "BadData")
     assert "timeSeriesPredictions" in answer.json["errorMessage"]
+
+
+@pytest.fixture
+def crowded(predict):
+    """A server that has as many requests in flight as it takes on."""
+    admission = predict.services.admission
+    taken = predict.services.config.max_in_flight
+    for _ in range(taken):
+        admission.__enter__()
+    yield predict
+    for _ in range(taken):
+        admission.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("page", ["", "/openapi.json"])
+def test_crowded_server_tells_nothing(crowded, page):
+    answer = told(crowded, "churn", page)
+    assert (answer.status_code, answer.json["errorCode"]) == (503, "ServiceUnavailable")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_what_is_told_does_not_count_as_a_request(predict):
+    seldom = predict.deploy("churn", requests_per_minute=1)
+    for page in ("", "/openapi.json", ""):
+        assert told(predict, seldom, page).status_code == 200
+    body = json.dumps({"rows": [ROW]})
+    for status in (200, 429):
+        answer = predict(seldom, body, "application/json", layout="rows")
+        assert answer.status_code == status
+    assert told(predict, seldom).status_code == 200
