@@ -179,6 +179,7 @@ def test_predictions_are_direct_views(app):
         if isinstance(app.view_functions[rule.endpoint], DirectView)
     }
     wanted = {layout.format("<deployment_id>") for layout in (LEGACY, SERVERLESS)}
+    wanted.add("/deployment/<deployment_id>/forward")
     for name in ("predictionExplanations", "timeSeriesPredictions"):
         older = LEGACY.replace("predictions", name)
         wanted.add(older.format("<deployment_id>"))
