@@ -168,7 +168,12 @@ def _input_schemas(
     return {
         "input-row": {"type": "object", **named(row)},
         "input-row-batch": {"type": "object", **exactly({"rows": rows})},
-        "input-form": {"type": "object", **named(form)},
+        # Fields of other names are ignored.
+        "input-form": {
+            "type": "object",
+            **named(form),
+            "additionalProperties": {"type": "string"},
+        },
     }
 
 

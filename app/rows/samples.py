@@ -118,7 +118,7 @@ def _check_picture(picture: Picture, expected: Value, found: Array) -> None:
         wanted = _levels(data, picture)
     except DataError as error:
         expected.refuse(str(error))
-    file = images.encode(found.reshape(images.shape(picture)), picture)
+    file = images.encode(found.reshape(picture.axes), picture)
     answered = _levels(file, picture)
     is_jpeg = "image/jpeg" in (media_type, images.media_type(picture))
     levels = _JPEG_LEVELS if is_jpeg else _PNG_LEVELS
