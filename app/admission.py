@@ -6,7 +6,7 @@ import mmap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
 from app.errors import DeadlineExceeded, Overloaded
@@ -26,8 +26,12 @@ class Admission:
     between them, and what a killed worker leaves behind goes with its cell.
     """
 
-    def __init__(self, in_flight: int, bulk_slots: int, workers: int = 1) -> None:
-        """in_flight: requests of all workers; bulk_slots: large ones of each."""
+    def __init__(
+        self, in_flight: int, bulk_slots: int, workers: int = 1, heavy_slots: int = 4
+    ) -> None:
+        """in_flight: requests of all workers; bulk_slots: large ones of each;
+        heavy_slots: pieces of work of each that take much memory, whatever was sent.
+        """
         self._in_flight = in_flight
         cells = workers * _GENERATIONS_OF_WORKERS
         self._counts = memoryview(mmap.mmap(-1, 4 * cells)).cast("i")
@@ -35,6 +39,7 @@ class Admission:
         self._cell = 0
         self._lock = threading.Lock()
         self._bulk = threading.BoundedSemaphore(bulk_slots)
+        self._heavy = threading.BoundedSemaphore(heavy_slots)
 
     def take_cell(self) -> int:
         """In the master, before a fork: the cell of the worker to come.
@@ -71,16 +76,24 @@ class Admission:
         with self._lock:
             self._counts[self._cell] -= 1
 
-    @contextmanager
-    def bulk(self, deadline: float) -> Iterator[None]:
+    def bulk(self, deadline: float) -> AbstractContextManager[None]:
         """A large request's slot, waited for until the deadline (monotonic seconds).
 
         Large bodies wait here before they are read, so their memory is bounded.
         Raises DeadlineExceeded.
         """
-        if not self._bulk.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise DeadlineExceeded
-        try:
-            yield
-        finally:
-            self._bulk.release()
+        return _held(self._bulk, deadline)
+
+    def heavy(self, deadline: float) -> AbstractContextManager[None]:
+        """A slot for a piece of work that takes much memory; see `bulk`."""
+        return _held(self._heavy, deadline)
+
+
+@contextmanager
+def _held(slots: threading.Semaphore, deadline: float) -> Iterator[None]:
+    if not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise DeadlineExceeded
+    try:
+        yield
+    finally:
+        slots.release()

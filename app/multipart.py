@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import (
     Data,
+    Epilogue,
     Field,
     File,
     MultipartDecoder,
@@ -54,3 +55,7 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[File | Field, bytes]]
                 content.write(event.data)
                 if not event.more_data:
                     yield part, content.getvalue()
+    # Raises ValueError where the last boundary is missing.
+    reader.receive_data(None)
+    while not isinstance(reader.next_event(), Epilogue | NeedData):
+        pass

@@ -52,7 +52,11 @@ class Services:
         )
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(
-            config.max_in_flight, config.bulk_slots, config.workers
+            config.max_in_flight,
+            config.bulk_slots,
+            config.workers,
+            # What the bulk threads may take, and as many small requests again.
+            heavy_slots=2 * config.scoring_threads,
         )
         self.rate_limits = RateLimits()
         self.slow_clients = SlowClients()

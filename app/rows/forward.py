@@ -130,6 +130,7 @@ def _answerer(
             served.backend.writer(tensor_json=settings.tensor_json),
             Pixels(most, _PICTURES * most),
             deadline,
+            services.admission.heavy,
         )
     if served.model.time_series is not None:
         raise IsForecasting

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +27,17 @@ class TensorRows:
     writer: of the answer.
     pixels: what the pictures of the request may have.
     deadline: when the time of the request is over, monotonic seconds.
+    slot: waits until there is room for a piece of work, until a deadline. The tensors
+        between a graph's nodes may be far larger than what was sent.
     """
 
     backend: TensorBackend
     writer: RowWriter
     pixels: Pixels
     deadline: float
-    # A piece is what one thread works on.
-    most_rows: int = 64
+    slot: Callable[[float], AbstractContextManager[None]]
+    # A piece is what one thread works on, and holds a slot for.
+    most_rows: int = 16
 
     def answer(self, piece: Piece) -> bytes:
         """See `Answerer`.
@@ -42,9 +46,10 @@ class TensorRows:
         a picture may take a second, and nobody waits for the answer then.
         """
         written: list[bytes] = []
-        for first_row, rows in self._decoded(piece):
-            for outputs in self.backend.run(rows, first_row):
-                written += self.writer.rows(outputs)
+        with self.slot(self.deadline):
+            for first_row, rows in self._decoded(piece):
+                for outputs in self.backend.run(rows, first_row):
+                    written += self.writer.rows(outputs)
         return b",".join(written)
 
     def _decoded(self, piece: Piece) -> Iterator[tuple[int, Sequence[Row]]]:

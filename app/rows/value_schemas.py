@@ -140,8 +140,8 @@ def _sent_number(dtype: str) -> Schema:
 
 
 def _json_type(dtype: str) -> str:
-    """What numbers of a type are in JSON."""
-    return {"f": "number", "b": "boolean"}.get(np.dtype(dtype).kind, "integer")
+    """What numbers of a type are in JSON; booleans are answered as 1 and 0."""
+    return "number" if np.dtype(dtype).kind == "f" else "integer"
 
 
 def _nested(shape: Sequence[int | None], schema: Schema) -> Schema:

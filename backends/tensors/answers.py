@@ -65,16 +65,15 @@ class Splitter:
 def _shaped(values: NDArray[Any], field: Field) -> NDArray[Any]:
     own, wanted = values.shape[1:], field.shape
     if field.picture is not None:
-        wanted = images.shape(field.picture)
+        wanted = field.picture.axes
     if len(own) == len(wanted) and all(
         each in (None, size) for size, each in zip(own, wanted, strict=True)
     ):
         return values
     # A single number is (1,) to clients, whatever axes of size 1 the graph has.
-    sizes = [size or 1 for size in wanted]
-    if math.prod(own) != math.prod(sizes) or None in wanted or field.picture:
+    if wanted != (1,) or math.prod(own) != 1:
         raise _another_shape(f"output {field.name!r}", values, wanted)
-    return values.reshape(len(values), *sizes)
+    return values.reshape(len(values), 1)
 
 
 def _another_shape(

@@ -42,7 +42,7 @@ class TensorBackend:
         inputs = declared(self._session.get_inputs(), "input")
         outputs = declared(self._session.get_outputs(), "output")
         try:
-            self.spec = io_json.from_json(model.io or {})
+            self.spec = io_json.spec_of(model)
             fitting.check(Value(model.io), self.spec, inputs, outputs)
         except SpecError as error:
             raise ModelFileRejected(

@@ -27,8 +27,8 @@ _NUMBERS = frozenset((int, float))
 _BOOLEANS = frozenset((int, float, bool))
 _FLOATS = ("float16", "float32", "float64")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
-# Beyond this a float64 no longer tells neighbouring whole numbers apart.
-_LARGEST_WHOLE = 2**53
+# From the next one on a float64 no longer tells neighbouring whole numbers apart.
+_LARGEST_WHOLE = 2**53 - 1
 # What the narrowest float still has: no other overflows there either.
 _IN_EVERY_FLOAT = 65504.0
 # Lists within lists that are looked into, and axes that messages show.
@@ -197,6 +197,11 @@ def _from_numbers(flat: list[Any], sizes: tuple[int, ...], dtype: str) -> NDArra
         )
     if types == {int} and np.dtype(dtype).kind in "iu":
         return _from_whole(flat, sizes, dtype)
+    if int in types and np.dtype(dtype).kind in "iu":
+        # One by one: as floats whole numbers from 2^53 on would lose their ends.
+        whole = [number for each in flat if (number := _exact(each)) is not None]
+        if len(whole) == len(flat):
+            return _from_whole(whole, sizes, dtype)
     # No JSON has such a number: its readers refuse it, and the text of a form may.
     try:
         array = np.array(flat, np.float64).reshape(sizes)
@@ -204,6 +209,14 @@ def _from_numbers(flat: list[Any], sizes: tuple[int, ...], dtype: str) -> NDArra
         raise DataError("a number is larger than any float") from error
     _refuse(~np.isfinite(array), array, "a finite number")
     return _cast(array, dtype)
+
+
+def _exact(number: int | float) -> int | None:
+    """The whole number, if it is one, and a float of this value is no other."""
+    if isinstance(number, int):
+        return number
+    is_whole = number.is_integer() and abs(number) <= _LARGEST_WHOLE
+    return int(number) if is_whole else None
 
 
 def _from_whole(flat: list[int], sizes: tuple[int, ...], dtype: str) -> NDArray[Any]:

@@ -386,9 +386,9 @@ def test_part_has_a_charset_of_its_own() -> None:
     ("body", "content_type", "message"),
     [
         (form(('name="other"', ROWS)), FORM, "no complete part named 'file'"),
-        (form(('name="file"', ROWS))[:-12], FORM, "no complete part named 'file'"),
+        (form(('name="file"', ROWS))[:-12], FORM, "not valid multipart/form-data"),
         (form(), FORM, "no complete part named 'file'"),
-        (ROWS, FORM, "no complete part named 'file'"),
+        (ROWS, FORM, "not valid multipart/form-data"),
         (ROWS, "multipart/form-data", "no boundary"),
         (ROWS, 'multipart/form-data; boundary="ü"', "not valid multipart/form-data"),
         (b"--cut\r\nX: y\r\n\r\na\r\n--cut--", FORM, "not valid multipart/form-data"),

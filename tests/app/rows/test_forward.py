@@ -7,12 +7,15 @@ import gzip
 import io
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from app.errors import DeadlineExceeded
 from backends.humility import Override, Rule, ThrowError, UncertainPrediction
 
 JSON = "application/json"
@@ -387,6 +390,23 @@ def test_pictures_of_a_request_share_a_budget(serve_tensors):
     status, code, text = refused(ask(forward, "digits", [row] * 21))
     assert (status, code) == (400, "BadData")
     assert text.startswith("row 20, input 'x': the request's pictures have more than")
+
+
+def test_no_more_graphs_run_at_once_than_there_are_slots(serve_tensors):
+    forward = serve_tensors(scoring_threads=1)
+    row = {"x": [1, 2, 3, 4, 5, 6]}
+    far, near = time.monotonic() + 60, time.monotonic() + 0.1
+    with ExitStack() as taken:
+        for _ in range(2):
+            taken.enter_context(forward.services.admission.heavy(far))
+        with pytest.raises(DeadlineExceeded), forward.services.admission.heavy(near):
+            pass
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ask, forward, "matrix", [row])
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+            taken.close()
+            assert len(told(waiting.result(timeout=10))["rows"]) == 1
 
 
 def test_triggered_rules_are_counted(serve, specimens):

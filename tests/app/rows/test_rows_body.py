@@ -174,8 +174,8 @@ def test_urlencoded_fields_are_one_row():
         (b"a=1&a=2", "application/x-www-form-urlencoded", DuplicateColumns),
         (b"nothing", "application/x-www-form-urlencoded", BodyUnreadable),
         (b"a=%ff", "application/x-www-form-urlencoded", BodyUnreadable),
-        (b"--b\r\n\r\n--b--\r\n", JSON, NoDataToPredict),
-        (b"--b--\r\n", JSON, NoDataToPredict),
+        (b"--b\r\n\r\n--b--\r\n", JSON, BodyUnreadable),
+        (b"--b--\r\n", JSON, BodyUnreadable),
         (b'{"rows": [{"a": "\xff"}]}', JSON, JsonUnreadable),
         (b"{}", "application/json; charset=klingon", UnsupportedMediaType),
     ],
@@ -191,6 +191,14 @@ def test_field_that_is_there_twice_is_refused():
     )
     with pytest.raises(DuplicateColumns, match="'x' more than once"):
         rows_of(body + b"--b--\r\n")
+
+
+@pytest.mark.parametrize("end", [10, 24, 60, 70])
+def test_form_that_is_cut_off_is_refused(end):
+    body, content_type = multipart({"x": "1", "y": "2"})
+    assert rows_of(body, content_type)[1] == [{"x": "1", "y": "2"}]
+    with pytest.raises(BodyUnreadable, match="not valid multipart"):
+        rows_of(body[:-end], content_type)
 
 
 def test_parts_without_end_are_refused():

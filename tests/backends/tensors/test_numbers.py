@@ -374,3 +374,18 @@ def test_changed_files_are_read_or_refused(array: NDArray[Any], draw: Any) -> No
         except DataError:
             continue
         assert (result.shape, result.dtype) == (array.shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "value", [[2**53 + 1, 1.0], [1.0, 2**62 + 1], "[9007199254740993, 1.0]"]
+)
+def test_whole_numbers_beside_others_keep_their_ends(value):
+    expected = orjson.loads(value) if isinstance(value, str) else value
+    found = read_array(value, (2,), "int64")
+    assert found.tolist() == list(map(int, expected))
+
+
+@pytest.mark.parametrize("value", [2.0**53, [2.0**53, 1], [1, 0.5], [2**63, 1.0]])
+def test_floats_that_may_have_been_others_are_refused(value):
+    with pytest.raises(DataError, match="a whole number"):
+        read_array(value, (2,) if isinstance(value, list) else (1,), "int64")

@@ -244,6 +244,19 @@ def test_row_that_the_graph_refuses_is_named_among_others(tmp_path: Path):
         list(backend.run(decoded, first_row=100))
 
 
+def test_answer_of_another_shape_is_refused(tmp_path: Path):
+    graph = graph_of(
+        [helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1])],
+        {"x": (FLOAT, ["n", "a", "b"])},
+        {"y": (FLOAT, ["n", "b", "a"])},
+    )
+    described = {"shape": [2, 3]}
+    io = {"inputs": {"x": described}, "outputs": {"y": described}}
+    backend = backend_of(tmp_path, graph, io)
+    with pytest.raises(ModelFileRejected, match=r"has the shape \(3, 2\) for a row"):
+        answer(backend, {"x": [[1, 2, 3], [4, 5, 6]]})
+
+
 def test_softmax_of_nothing_finite_is_refused(tmp_path: Path):
     described = {"y": {"type": "categorical", "activation": "softmax"}}
     graph = graph_of(
