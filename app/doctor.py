@@ -26,6 +26,8 @@ from app.store.database import Database
 from app.store.errors import InvalidDatabaseUrl, SchemaTooNew, StoreUnavailable
 from app.store.store import Store
 from backends import FORMATS, bundle, compiled
+from backends.model import Model
+from backends.strict_json import SpecError
 from backends.trees import fingerprint
 
 if TYPE_CHECKING:
@@ -355,8 +357,8 @@ def _bundles(config: Config, snapshot: Snapshot) -> Finding:
         if deployment.model_id is None:
             continue
         try:
-            bundle.read(kept.path(deployment.model_id))
-        except (AppError, bundle.BundleRejected, OSError) as error:
+            _check_spec(bundle.read(kept.path(deployment.model_id)))
+        except (AppError, bundle.BundleRejected, SpecError, OSError) as error:
             folder = config.home / "bundles" / deployment.model_id
             problems.append(
                 Problem(
@@ -368,6 +370,19 @@ def _bundles(config: Config, snapshot: Snapshot) -> Finding:
             )
     checked = len(_models(snapshot))
     return Finding("bundles", {"models": checked}, problems)
+
+
+def _check_spec(model: Model) -> None:
+    """Raises SpecError where the card's spec is none that this release reads."""
+    # What they bring is imported where there are such models.
+    if model.io is not None:
+        from backends.tensors.io_json import spec_of
+
+        spec_of(model)
+    if model.time_series is not None:
+        from backends.timeseries.spec_json import load_spec
+
+        load_spec(model.time_series)
 
 
 def _engines(config: Config, snapshot: Snapshot) -> Finding:

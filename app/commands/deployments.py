@@ -229,6 +229,7 @@ def show(deployment_id: str, as_json: bool) -> None:
             else:
                 facts["bundle"] = str(folder)
                 facts["model"] = {"id": model.id} | model.to_json()
+                facts["urls"] = _urls_of(model, facts["urls"])
     if as_json:
         print_json(facts)
     else:
@@ -243,6 +244,15 @@ def prediction_urls(bind: str, deployment_id: str) -> dict[str, str]:
         "serverless": f"{base}/api/v2/deployments/{deployment_id}/predictions",
         "rows": f"{base}/deployment/{deployment_id}/forward",
     }
+
+
+def _urls_of(model: Model, urls: dict[str, str]) -> dict[str, str]:
+    """Those that answer for the model."""
+    if model.task == "tensors":
+        return {"rows": urls["rows"]}
+    if model.time_series is not None:
+        return {name: url for name, url in urls.items() if name != "rows"}
+    return urls
 
 
 def _print_deployment(facts: dict[str, Any]) -> None:

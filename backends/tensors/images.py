@@ -112,8 +112,8 @@ def encode(array: NDArray[np.generic], picture: Picture) -> bytes:
     Raises ValueError for another shape, and for numbers that are not finite.
     """
     values = array.astype(np.float64)
-    if values.shape != shape(picture):
-        raise ValueError(f"a picture of shape {shape(picture)} has {values.shape}")
+    if values.shape != picture.axes:
+        raise ValueError(f"a picture of shape {picture.axes} has {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("a picture has numbers that are not finite")
     if picture.layout == "NCHW":
@@ -125,15 +125,6 @@ def encode(array: NDArray[np.generic], picture: Picture) -> bytes:
 def media_type(picture: Picture) -> str:
     """Of what `encode` makes: image/png or image/jpeg."""
     return f"image/{picture.encoding}"
-
-
-def shape(picture: Picture) -> tuple[int, ...]:
-    """The tensor's axes, without that of the rows."""
-    if picture.layout == "NCHW":
-        return picture.channels, picture.height, picture.width
-    if picture.layout == "NHWC":
-        return picture.height, picture.width, picture.channels
-    return picture.height, picture.width
 
 
 def _check_size(file: PictureFile, max_pixels: int) -> None:
@@ -251,7 +242,7 @@ def _laid_out(image: Image.Image, picture: Picture) -> NDArray[np.float64]:
     numbers = (numbers - _each(picture.mean, picture)) / _each(picture.std, picture)
     if picture.layout == "NCHW":
         numbers = numbers.transpose(2, 0, 1)
-    return np.ascontiguousarray(numbers).reshape(shape(picture))
+    return np.ascontiguousarray(numbers).reshape(picture.axes)
 
 
 def _levels(values: NDArray[np.float64], picture: Picture) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from app.store.compiled import CompiledModels
 from app.store.store import Store
 from backends import FORMATS, bundle, compiled
 from backends.compiled import Verdict
-from backends.model import Feature, Model
+from backends.model import Feature, Model, Task
 from backends.trees import fingerprint
 
 Look = Callable[..., dict[str, Finding]]
@@ -48,12 +49,14 @@ def store(home: Path) -> Store:
 @pytest.fixture
 def deployment_id(store: Store, home: Path, tmp_path: Path) -> str:
     """A deployment with a bundle; only its checksums matter here."""
-    folder = tmp_path / "bundle"
+    features = (Feature("x", "numeric"),)
+    card = Model("", "m", "lightgbm", "model.txt", "regression", "y", features)
+    return deployed(card, store, home, tmp_path / "bundle")
+
+
+def deployed(card: Model, store: Store, home: Path, folder: Path) -> str:
     folder.mkdir()
-    (folder / "model.txt").write_text("tree\n")
-    card = Model(
-        "", "m", "lightgbm", "model.txt", "regression", "y", (Feature("x", "numeric"),)
-    )
+    (folder / card.file).write_text("tree\n")
     model = bundle.write(folder, card)
     Bundles(home).put(folder, model.id)
     store.add_model(model, "ada", nbytes=1000)
@@ -119,6 +122,20 @@ def test_changed_bundle_is_a_problem(
     (folder / "model.txt").write_text("changed")
     [problem] = look()["bundles"].problems
     assert "model.txt" in problem.text and str(folder) in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("task", "spec"), [("tensors", {"io": {}}), ("regression", {"time_series": {}})]
+)
+def test_spec_that_is_not_understood_is_a_problem(
+    look: Look, store: Store, home: Path, tmp_path: Path, task: Task, spec: Any
+) -> None:
+    features = () if task == "tensors" else (Feature("x", "numeric"),)
+    card = Model("", "m", "onnx", "model.onnx", task, "", features, **spec)
+    deployment_id = deployed(card, store, home, tmp_path / "bundle")
+    [problem] = look()["bundles"].problems
+    assert deployment_id in problem.text and "missing" in problem.text
+    assert "replace-model" in problem.remedy
 
 
 def test_older_schema_is_a_problem(look: Look, home: Path) -> None:

@@ -191,6 +191,7 @@ def test_deployment_is_shown_with_its_tensors(
         "digit  categorical  float32  [10]   '0', '1', '2', '3', '4' and 5 more",
     ]
     assert f"http://127.0.0.1:8080/deployment/{digits}/forward" in text
+    assert "predApi" not in text
 
 
 def test_deployment_is_listed(run: Run, digits: str) -> None:

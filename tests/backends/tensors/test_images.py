@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from backends.features import DataError
 from backends.tensors import images
-from backends.tensors.images import checked, encode, media_type, shape
+from backends.tensors.images import checked, encode, media_type
 from backends.tensors.spec import Color, Layout, Picture, Resample
 
 LIMIT = 50_000_000
@@ -238,7 +238,7 @@ def test_numbers_are_those_of_the_definition(color, layout):
     order = {"RGB": [0, 1, 2], "BGR": [2, 1, 0]}.get(color)
     stored = luma(NOISE)[..., None] if order is None else NOISE[..., order]
     assert found.dtype == np.float64 and found.flags.c_contiguous
-    assert found.shape == shape(picture)
+    assert found.shape == picture.axes
     for row, column, channel in np.ndindex(stored.shape):
         place = {
             "NCHW": (channel, row, column),
@@ -596,7 +596,7 @@ def refused_or_whole(data: bytes) -> None:
         except DataError as error:
             assert str(error)[0].islower()
         else:
-            assert found.shape == shape(picture) and np.isfinite(found).all()
+            assert found.shape == picture.axes and np.isfinite(found).all()
 
 
 CHANGES = st.lists(
