@@ -105,6 +105,16 @@ LAYERS = {
         *("app.json_rows", "app.explanation_columns", "app.humility_columns"),
         *("app.prediction_columns", "backends.*"),
     ],
+    "app.rows.piece": [],
+    "app.rows.body": [
+        *("app.body", "app.errors", "app.json_records", "app.multipart"),
+        "backends.tensors.*",
+    ],
+    "app.rows.tabular": [
+        *("app.humility_columns", "app.model_cache", "app.prediction_columns"),
+        *("app.rows.piece", "app.scoring", "backends.*"),
+    ],
+    "app.rows.tensors": ["app.errors", "app.rows.piece", "backends.tensors.*"],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
         *("app.store.records", "backends.*", "schemas.*"),
