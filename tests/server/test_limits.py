@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.server.processes import Server, read_response, running, wait_for
+from tests.server.processes import Answer, Server, read_response, running, wait_for
 from tests.server.served_models import (
     FIRST,
     ServedModels,
@@ -210,23 +210,29 @@ def test_client_that_trickles_is_told_408(hasty: Server) -> None:
 
 
 def test_requests_beyond_the_limit_are_503_and_the_others_200(hasty: Server) -> None:
+    surplus = wait_for(lambda: _refused_beside_two(hasty))
+    assert surplus.headers["retry-after"] == "1"
+    assert surplus.message == "The server is busy; try again shortly"
+
+
+def _refused_beside_two(server: Server) -> Answer | None:
+    """What a third request is answered, if both others are answered 200 after it.
+
+    None where the machine was so slow that their second was over before.
+    """
     body = csv_body(frame(3, 1))
-    with hasty.open_socket() as first, hasty.open_socket() as second:
+    with server.open_socket() as first, server.open_socket() as second:
         for opened in (first, second):
-            opened.sendall(hasty.head(body) + body[:5])
-        surplus = wait_for(lambda: _refused(hasty))
-        assert surplus.headers["retry-after"] == "1"
-        assert surplus.message == "The server is busy; try again shortly"
-        assert hasty.ask("GET", "/healthz").status == 200
-        assert hasty.ask("GET", "/readyz").status == 200
+            opened.sendall(server.head(body) + body[:5])
+        answers = [server.predict() for _ in range(20)]
+        assert server.ask("GET", "/healthz").status == 200
+        assert server.ask("GET", "/readyz").status == 200
         for opened in (first, second):
             opened.sendall(body[5:])
-        assert {read_response(first).status, read_response(second).status} == {200}
-
-
-def _refused(server: Server) -> object:
-    answer = server.predict()
-    return answer if answer.status == 503 else None
+        statuses = {read_response(opened).status for opened in (first, second)}
+    assert statuses <= {200, 408}
+    refused = [each for each in answers if each.status == 503]
+    return refused[-1] if refused and statuses == {200} else None
 
 
 def test_storm_passes(hasty: Server) -> None:
