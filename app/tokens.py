@@ -67,6 +67,11 @@ def csv_numbers(values: NDArray[np.float64], decimals: int) -> list[bytes]:
     return _as_in_csv(_tokens(rounded), rounded)
 
 
+def exact_tokens(values: NDArray[np.float64]) -> list[bytes]:
+    """Each number in its shortest form, none rounded; -0.0 becomes 0.0."""
+    return _tokens(np.ascontiguousarray(values + 0.0))
+
+
 def integer_tokens(values: NDArray[np.int64]) -> list[bytes]:
     """Each integer."""
     return _tokens(np.ascontiguousarray(values))

@@ -112,7 +112,7 @@ LAYERS = {
     ],
     "app.rows.tabular": [
         *("app.humility_columns", "app.model_cache", "app.prediction_columns"),
-        *("app.rows.piece", "app.scoring", "backends.*"),
+        *("app.rows.piece", "app.scoring", "app.tokens", "backends.*"),
     ],
     "app.rows.tensors": ["app.errors", "app.rows.piece", "backends.tensors.*"],
     "app.explanation_request": [

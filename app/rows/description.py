@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from app.errors import IsForecasting
 from app.prediction_columns import label_text
 from app.store.records import Deployment
-from backends.model import Feature, Kind, Label, Model
+from backends.model import Feature, Label, Model
 from backends.tensors.spec import Field, TensorSpec, Type
-
-_KINDS: Final[dict[Kind, Type]] = {
-    "numeric": "numeric",
-    "categorical": "categorical",
-    "text": "text",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ def inputs_of(model: Model) -> tuple[Described, ...]:
     if model.io is not None:
         return _described(tensors_of(model).inputs)
     return tuple(
-        Described(each.name, _KINDS[each.kind], labels=_texts(each.categories or ()))
+        Described(each.name, each.kind, labels=_texts(each.categories or ()))
         for each in columns_of(model)
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from app.model_cache import ServedModel
 from app.prediction_columns import label_text
 from app.rows.piece import Piece
 from app.scoring import Predictions, Rules, score
+from app.tokens import exact_tokens
 from backends.features import Columns, DataError
 from backends.model import Label
 from backends.tensors.refusals import FeatureMissing, at
@@ -57,7 +58,7 @@ class TabularRows:
                 missing = next(name for name in columns if name not in row)
                 raise FeatureMissing(f"{at(number, missing)}: the row does not have it")
         return self.served.decoder.from_records(
-            [_without_files(row) for row in piece.rows],
+            _without_files(piece.rows),
             first_row=piece.first_row,
             refuse_unknown=self.refuse_unknown,
             refuse_invalid=self.refuse_invalid,
@@ -69,7 +70,7 @@ class TabularRows:
         values = predictions.values
         if model.task == "regression":
             numbers = replaced(values[:, 0], predictions.humbled, self.rules.humility)
-            return (start + token + b"}" for token in _tokens(numbers))
+            return (start + token + b"}" for token in exact_tokens(numbers))
         if model.task == "binary":
             values = _both(
                 values, model.labels.index(cast(Label, model.positive_label))
@@ -79,7 +80,7 @@ class TabularRows:
     def _scores(self, start: bytes, values: NDArray[np.float64]) -> Iterable[bytes]:
         labels = self.served.model.labels
         keys = [orjson.dumps(label_text(label)) + b":" for label in labels]
-        tokens = iter(_tokens(values.reshape(-1)))
+        tokens = iter(exact_tokens(values.reshape(-1)))
         for _ in range(len(values)):
             pairs = b",".join([key + next(tokens) for key in keys])
             yield start + b"{" + pairs + b"}}"
@@ -92,19 +93,12 @@ def _both(values: NDArray[np.float64], position: int) -> NDArray[np.float64]:
     return np.stack(pair if position == 1 else pair[::-1], axis=1)
 
 
-def _tokens(values: NDArray[np.float64]) -> list[bytes]:
-    # Adding 0.0 makes -0.0 positive.
-    text = orjson.dumps(
-        np.ascontiguousarray(values + 0.0), option=orjson.OPT_SERIALIZE_NUMPY
-    )
-    return text[1:-1].split(b",")
-
-
-def _without_files(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row, with the text of each file in its place."""
-    if not any(type(value) is Upload for value in row.values()):
-        return row
-    return {name: _text(name, value) for name, value in row.items()}
+def _without_files(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The rows, with the text of each file in its place."""
+    # Files come in forms, and a form is one row.
+    if len(rows) > 1:
+        return rows
+    return [{name: _text(name, value) for name, value in row.items()} for row in rows]
 
 
 def _text(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.features import DataError, read_text
+from backends.strict_json import listed
 from backends.tensors import images, numbers
 from backends.tensors.pixels import Pixels
 from backends.tensors.refusals import (
@@ -71,7 +72,7 @@ class RowDecoder:
         if missing := [name for name in self._names if name not in values]:
             raise FeatureMissing(
                 f"{at(row, missing[0])}: the row does not have it; the model takes"
-                f" {_listed(self._names)}"
+                f" {listed(self._names, _LISTED)}"
             )
         return {
             name: _joined([_read(values, row, each, pixels) for each in targets])
@@ -129,8 +130,8 @@ def _categorical(value: Any, target: Target, _: Pixels) -> NDArray[Any]:
         # JSON spells true as classes of texts may do.
         text = text.lower()
     if positions and text not in positions:
-        labels = target.field.labels
-        raise DataError(f"{_shown(text)} is none of the classes {_listed(labels)}")
+        labels = listed(target.field.labels, _LISTED)
+        raise DataError(f"{_shown(text)} is none of the classes {labels}")
     if dtype == "string":
         return np.array([text], dtype=object)
     if target.field.one_hot:
@@ -211,9 +212,3 @@ def _kind(value: Any) -> str:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:39]}…")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_LISTED]))
-    more = len(names) - _LISTED
-    return f"{shown} and {more} more" if more > 0 else shown
