@@ -35,6 +35,11 @@ class Config:
     database_url: str = _setting(
         "", "SQLAlchemy URL of the database; empty: a SQLite file in the state folder"
     )
+    store_url: str = _setting(
+        "",
+        "URL of the object store that servers share bundles and jobs through, such as"
+        " s3://BUCKET/FOLDER; empty: the state folder",
+    )
     bind: str = _setting(
         "127.0.0.1:8080", "address to listen on, or unix:/path/to/socket"
     )
@@ -86,6 +91,18 @@ class Config:
     )
     model_memory: int = _setting(
         4_294_967_296, "memory that parsing and checking a model may take", "bytes"
+    )
+    max_upload: int = _setting(
+        21_474_836_480, "largest bundle, and largest input of a batch job", "bytes"
+    )
+    batch_locations: str = _setting(
+        "",
+        "where batch jobs may read and write beside uploads and downloads, separated by"
+        " blanks: folders, and beginnings of s3:// and http(s):// URLs; empty: nowhere",
+    )
+    batch_hours: int = _setting(48, "how long the output of a batch job is kept", "h")
+    dask_scheduler: str = _setting(
+        "", "tcp://HOST:PORT of the Dask cluster that scores batch jobs; empty: none"
     )
     keep_alive: int = _setting(65, "idle time before a connection is closed", "s")
     graceful_seconds: int = _setting(

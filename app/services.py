@@ -18,7 +18,9 @@ from app.rate_limits import RateLimits
 from app.slow_clients import SlowClients
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from app.store.records import Deployment, Snapshot
+from app.store.files import open_files
+from app.store.jobs import Jobs
+from app.store.records import Actor, Caller, Deployment, Snapshot
 from app.store.store import Store
 from backends import compiled
 from backends.trees import fingerprint
@@ -45,6 +47,8 @@ class Services:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.store = Store(config.database_url, config.home)
+        self.jobs = Jobs(self.store.database)
+        self.files = open_files(config.store_url or config.home.as_uri())
         self.bundles = Bundles(config.home)
         self.compiled = CompiledModels(config.home, fingerprint())
         self.models = ModelCache(
@@ -69,6 +73,10 @@ class Services:
         self._is_keeping = True
         self._loaded = threading.Event()
         self._is_stopping: Callable[[], bool] = lambda: False
+
+    def store_of(self, caller: Caller) -> Store:
+        """The store, whose changes are told as the caller's."""
+        return self.store.acting(Actor(caller.user.name, "api"))
 
     @property
     def is_ready(self) -> bool:

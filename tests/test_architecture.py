@@ -131,6 +131,7 @@ NEVER_IN_A_REQUEST = {
     "AppError": "the ancestor of the others",
     "InvalidConfig": "the process does not start",
     "InvalidDatabaseUrl": "the process does not start",
+    "InvalidStoreUrl": "the process does not start",
     "SchemaTooNew": "the process does not start",
     "StoreUnavailable": "requests read a picture of the store, not the store",
     "InvalidId": "looked for where identifiers are compared",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,15 +48,27 @@ def opened_state() -> Iterator[State]:
     """
     from app.config import Config
     from app.store.bundles import Bundles
+    from app.store.records import Actor
     from app.store.store import Store
 
     config = Config.from_environment()
     store = Store(config.database_url, config.home)
     store.migrate()
+    store = store.acting(Actor(_system_user(), "command line"))
     try:
         yield State(config, store, Bundles(config.home))
     finally:
         store.dispose()
+
+
+def _system_user() -> str:
+    """Who runs this, as the machine knows them."""
+    user_id = os.getuid()
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        # Containers run as users that they have no name for.
+        return str(user_id)
 
 
 def find_owner(store: Store, name: str | None) -> User:

@@ -9,6 +9,10 @@ class InvalidDatabaseUrl(AppError):
     """The database URL cannot be used; the message never repeats a password."""
 
 
+class InvalidStoreUrl(AppError):
+    """The URL of the shared files cannot be used."""
+
+
 class StoreUnavailable(AppError):
     """The database does not answer, or not in time."""
 

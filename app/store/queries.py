@@ -29,22 +29,28 @@ from app.store.errors import (
     UnknownUser,
 )
 from app.store.records import (
+    AuditEntry,
     Deployment,
     DeploymentSettings,
     HumilityCount,
     HumilityTotal,
+    Operation,
     StoredModel,
     Token,
     User,
 )
 from app.store.tables import (
+    audit,
     deployments,
     generation,
     humility_counts,
     models,
+    operations,
     tokens,
     users,
 )
+
+_DEPLOYMENT_COLUMNS = tuple(column.name for column in deployments.columns)
 
 Record = User | Token | StoredModel | Deployment
 
@@ -90,7 +96,7 @@ def add(connection: Connection, record: Record) -> None:
     connection.execute(insert(table).values(_values(table, record)))
 
 
-def save(connection: Connection, record: Token | Deployment) -> None:
+def save(connection: Connection, record: User | Token | Deployment) -> None:
     """Write a record over the one with its id."""
     table = _TABLES[type(record)]
     connection.execute(
@@ -184,6 +190,42 @@ def get_deployment(connection: Connection, deployment_id: str) -> Deployment:
     return deployment
 
 
+def tell(connection: Connection, entry: AuditEntry) -> None:
+    """Enter a change in the audit, which gives it its number."""
+    values = asdict(entry)
+    del values["number"]
+    connection.execute(insert(audit).values(values))
+
+
+def audit_entries(
+    connection: Connection, object_id: str | None, most: int, before: int | None
+) -> list[AuditEntry]:
+    """Newest first; see `Store.audit`."""
+    conditions = []
+    if object_id is not None:
+        conditions.append(audit.c.object_id == object_id)
+    if before is not None:
+        conditions.append(audit.c.number < before)
+    found = connection.execute(
+        select(audit).where(*conditions).order_by(audit.c.number.desc()).limit(most)
+    )
+    return [AuditEntry(*row) for row in found.all()]
+
+
+def save_operation(connection: Connection, operation: Operation) -> None:
+    """Enter an operation, or write it over the one with its id."""
+    made = _INSERTS[connection.dialect.name](operations).values(asdict(operation))
+    connection.execute(
+        made.on_conflict_do_update(index_elements=["id"], set_=asdict(operation))
+    )
+
+
+def find_operation(connection: Connection, operation_id: str) -> Operation | None:
+    """By id."""
+    row = _row(connection, operations.c.id, operation_id)
+    return None if row is None else Operation(*row)
+
+
 def add_humility_counts(
     connection: Connection, counts: Sequence[HumilityCount]
 ) -> None:
@@ -266,19 +308,12 @@ def _values(table: Table, record: Record) -> dict[str, Any]:
     values = {column.name: getattr(record, column.name) for column in table.columns}
     if isinstance(record, Deployment):
         values["settings"] = record.settings.to_stored()
+        values["shared_with"] = list(record.shared_with)
     return values
 
 
 def _deployment(row: Sequence[Any]) -> Deployment:
-    id, label, owner_id, model_id, threshold, enabled, settings, created, updated = row
-    return Deployment(
-        id=id,
-        label=label,
-        owner_id=owner_id,
-        model_id=model_id,
-        threshold=threshold,
-        enabled=enabled,
-        settings=DeploymentSettings.from_json(settings),
-        created_at=created,
-        updated_at=updated,
-    )
+    values = dict(zip(_DEPLOYMENT_COLUMNS, row, strict=True))
+    values["settings"] = DeploymentSettings.from_json(values["settings"])
+    values["shared_with"] = tuple(values["shared_with"])
+    return Deployment(**values)

@@ -12,7 +12,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     # Imported below where there are rules: the package brings numpy.
     from backends.humility import Rule
 
+Role = Literal["admin", "user", "predictor"]
+Importance = Literal["CRITICAL", "HIGH", "MODERATE", "LOW"]
 Labels = Literal["numeric", "names"]
 ApprovalStatus = Literal["APPROVED", "PENDING"]
 InvalidNumbers = Literal["error", "missing"]
@@ -58,12 +60,23 @@ def secret_digest(secret: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who owns deployments and tokens; an admin sees everybody's."""
+    """Someone who owns deployments and tokens.
+
+    role: an admin sees and changes everybody's; a user sees and changes what is the
+        user's own; a predictor owns nothing, and asks what is shared for predictions.
+    password: as `werkzeug.security` hashes it; None: there is none.
+    """
 
     id: str
     name: str
-    admin: bool
     created_at: datetime
+    role: Role = "user"
+    password: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def admin(self) -> bool:
+        """Whether everybody's deployments are this user's to see and to change."""
+        return self.role == "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +289,8 @@ class Deployment:
 
     model_id: None when the model is scored elsewhere.
     threshold: None for the model's own; binary only.
+    shared_with: ids of users who may ask it for predictions, beside its owner.
+    deployed_at: since when it has its model.
     """
 
     id: str
@@ -287,6 +302,10 @@ class Deployment:
     settings: DeploymentSettings
     created_at: datetime
     updated_at: datetime
+    deployed_at: datetime
+    description: str | None = None
+    importance: Importance = "LOW"
+    shared_with: tuple[str, ...] = ()
 
     @property
     def project_address(self) -> tuple[str, str | None]:
@@ -298,9 +317,18 @@ class Deployment:
         )
 
     def is_visible_to(self, caller: Caller) -> bool:
-        """A deployment belongs to its owner and to admins, by a token that opens it."""
+        """To its owner, to admins and to those it is shared with, by a token that opens
+        it."""
         user = caller.user
-        return (user.admin or user.id == self.owner_id) and caller.may_open(self.id)
+        is_theirs = user.id == self.owner_id or user.id in self.shared_with
+        return (user.admin or is_theirs) and caller.may_open(self.id)
+
+    def is_changed_by(self, caller: Caller) -> bool:
+        """Its owner and admins may, by a token that is not for predictions alone."""
+        user = caller.user
+        if user.role == "predictor" or caller.deployment_id is not None:
+            return False
+        return user.admin or user.id == self.owner_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +382,54 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes the store, and on which way: `api`, `command line` or `server`."""
+
+    name: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change.
+
+    number: they are counted from 1.
+    action: create, update or delete. kind: of the object: user, token, model,
+        deployment or job.
+    before, after: what the change made different, by name; None where the object was
+        not there. Secrets are left out.
+    """
+
+    number: int
+    created_at: datetime
+    actor: str
+    via: str
+    action: str
+    kind: str
+    object_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that a client asked for and that goes on after the answer.
+
+    status: INITIALIZED, RUNNING, COMPLETED or ERROR.
+    location: path of what it made, from /api/v2 on; None until it is there.
+    """
+
+    id: str
+    owner_id: str
+    created_at: datetime
+    kind: str
+    status: str
+    message: str
+    location: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class HumilityCount:
     """What a humility rule found in rows of an hour.
 
@@ -384,6 +460,12 @@ def check_threshold(threshold: float | None) -> float | None:
     if number is not None and not 0 <= number <= 1:
         raise InvalidSetting("threshold", f"{number} is not between 0 and 1")
     return number
+
+
+def check_importance(text: str) -> Importance:
+    """The text, when it is an importance; raises InvalidSetting."""
+    _check_choice("importance", text, get_args(Importance))
+    return cast(Importance, text)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import Connection
 
 from app.store import queries, schema
+from app.store.auditing import changed
 from app.store.database import Database
 from app.store.errors import (
     DeploymentIdTaken,
@@ -24,15 +26,21 @@ from app.store.errors import (
     StoreUnavailable,
 )
 from app.store.records import (
+    Actor,
+    AuditEntry,
     Deployment,
     DeploymentSettings,
     HumilityCount,
     HumilityTotal,
+    Importance,
+    Operation,
+    Role,
     Snapshot,
     StoredModel,
     Token,
     User,
     check_id,
+    check_importance,
     check_threshold,
     new_id,
     new_secret,
@@ -70,6 +78,18 @@ class Store:
         """home: the state folder; raises InvalidDatabaseUrl."""
         self._database = Database(database_url)
         self._home = home
+        self._actor = Actor("foretell", "server")
+
+    def acting(self, actor: Actor) -> Store:
+        """The same store, whose changes the audit tells of as somebody's."""
+        store = copy(self)
+        store._actor = actor
+        return store
+
+    @property
+    def database(self) -> Database:
+        """What other verbs on the same database go through."""
+        return self._database
 
     def migrate(self) -> None:
         """Make the state folder and the tables, or bring older ones up to date.
@@ -115,15 +135,33 @@ class Store:
             models=MappingProxyType({each.id: each for each in found_models}),
         )
 
-    def add_user(self, name: str, *, admin: bool = False) -> User:
-        """Raises InvalidName and NameTaken."""
+    def add_user(self, name: str, *, role: Role = "user", admin: bool = False) -> User:
+        """admin: the same as that role. Raises InvalidName and NameTaken."""
         _check_user_name(name)
         with self._change() as connection:
             if queries.find_user(connection, name) is not None:
                 raise NameTaken(name)
-            user = User(new_id(), name, admin, _now())
-            queries.add(connection, user)
+            user = User(new_id(), name, _now(), "admin" if admin else role)
+            self._add(connection, user)
         return user
+
+    def update_user(
+        self, name: str, *, role: Role | None = None, password: str | None = None
+    ) -> User:
+        """Change what is given; password: hashed, as `User` has it.
+
+        Raises UnknownUser.
+        """
+        changes: dict[str, Any] = {}
+        if role is not None:
+            changes["role"] = role
+        if password is not None:
+            changes["password"] = password
+        with self._change() as connection:
+            old = queries.get_user(connection, name)
+            new = replace(old, **changes)
+            self._save(connection, old, new)
+        return new
 
     def users(self) -> list[User]:
         """Everyone, oldest first."""
@@ -147,7 +185,7 @@ class Store:
         with self._change() as connection:
             user = queries.get_user(connection, user_name)
             token = replace(token, user_id=user.id)
-            queries.add(connection, token)
+            self._add(connection, token)
         return token, secret
 
     def create_deployment_token(
@@ -164,7 +202,7 @@ class Store:
             token = replace(
                 token, user_id=deployment.owner_id, deployment_id=deployment.id
             )
-            queries.add(connection, token)
+            self._add(connection, token)
         return token, secret
 
     def tokens(self) -> list[Token]:
@@ -181,8 +219,8 @@ class Store:
         with self._change() as connection:
             token = queries.get_token(connection, token_id[:24])
             if token.revoked_at is None:
-                token = replace(token, revoked_at=_now())
-                queries.save(connection, token)
+                old, token = token, replace(token, revoked_at=_now())
+                self._save(connection, old, token)
         return token
 
     def add_model(self, model: Model, owner: str, nbytes: int) -> StoredModel:
@@ -209,7 +247,7 @@ class Store:
                 owner_id=user.id,
                 nbytes=nbytes,
             )
-            queries.add(connection, stored)
+            self._add(connection, stored)
         return stored
 
     def create_deployment(
@@ -221,6 +259,8 @@ class Store:
         threshold: float | None = None,
         deployment_id: str | None = None,
         settings: DeploymentSettings | None = None,
+        description: str | None = None,
+        importance: Importance = "LOW",
     ) -> Deployment:
         """A new deployment, enabled.
 
@@ -248,8 +288,11 @@ class Store:
                 settings=settings or DeploymentSettings(),
                 created_at=now,
                 updated_at=now,
+                deployed_at=now,
+                description=_check_description(description),
+                importance=check_importance(importance),
             )
-            queries.add(connection, deployment)
+            self._add(connection, deployment)
         return deployment
 
     def deployments(self) -> list[Deployment]:
@@ -270,10 +313,12 @@ class Store:
         threshold: float | Literal[Unchanged.UNCHANGED] | None = _UNCHANGED,
         enabled: bool | None = None,
         settings: Mapping[str, Any] | None = None,
+        description: str | Literal[Unchanged.UNCHANGED] | None = _UNCHANGED,
+        importance: str | None = None,
     ) -> Deployment:
         """Change what is given and keep the rest.
 
-        threshold: None for the model's own.
+        threshold: None for the model's own. description: None for none.
         settings: the ones to change, by their names in DeploymentSettings.
         Raises UnknownDeployment, InvalidName and InvalidSetting.
         """
@@ -285,12 +330,16 @@ class Store:
             changes["threshold"] = check_threshold(threshold)
         if enabled is not None:
             changes["enabled"] = enabled
+        if not isinstance(description, Unchanged):
+            changes["description"] = _check_description(description)
+        if importance is not None:
+            changes["importance"] = check_importance(importance)
         with self._change() as connection:
             old = queries.get_deployment(connection, deployment_id)
             if settings is not None:
                 changes["settings"] = old.settings.changed(settings)
             new = replace(old, **changes, updated_at=_now())
-            queries.save(connection, new)
+            self._save(connection, old, new)
         return new
 
     def replace_model(
@@ -311,8 +360,25 @@ class Store:
             queries.check_model(connection, model_id)
             if check is not None:
                 check(old)
-            new = replace(old, model_id=model_id, updated_at=_now())
-            queries.save(connection, new)
+            now = _now()
+            new = replace(old, model_id=model_id, updated_at=now, deployed_at=now)
+            self._save(connection, old, new)
+        return new
+
+    def share_deployment(
+        self, deployment_id: str, user_name: str, *, shared: bool = True
+    ) -> Deployment:
+        """Let a user ask the deployment for predictions, or no longer.
+
+        Raises UnknownDeployment and UnknownUser.
+        """
+        with self._change() as connection:
+            old = queries.get_deployment(connection, deployment_id)
+            user = queries.get_user(connection, user_name)
+            others = tuple(each for each in old.shared_with if each != user.id)
+            mine = (user.id,) if shared and user.id != old.owner_id else ()
+            new = replace(old, shared_with=others + mine, updated_at=_now())
+            self._save(connection, old, new)
         return new
 
     def set_enabled(self, deployment_id: str, enabled: bool) -> Deployment:
@@ -332,7 +398,7 @@ class Store:
             old = queries.get_deployment(connection, deployment_id)
             settings = replace(old.settings, humility=tuple(change(old)))
             new = replace(old, settings=settings, updated_at=_now())
-            queries.save(connection, new)
+            self._save(connection, old, new)
         return new
 
     def add_humility_counts(self, counts: Sequence[HumilityCount]) -> None:
@@ -367,6 +433,55 @@ class Store:
         with self._change() as connection:
             deployment = queries.get_deployment(connection, deployment_id)
             queries.delete(connection, deployment)
+            self._tell(connection, deployment, None)
+
+    def audit(
+        self,
+        object_id: str | None = None,
+        *,
+        most: int = 100,
+        before: int | None = None,
+    ) -> list[AuditEntry]:
+        """The changes, newest first.
+
+        object_id: None for all. before: the number that the first one lies below.
+        """
+        with self._database.read() as connection:
+            return queries.audit_entries(connection, object_id, most, before)
+
+    def save_operation(self, operation: Operation) -> None:
+        """Enter an operation, or write it over the one with its id.
+
+        The generation stays: workers look at operations when they are asked for one.
+        """
+        with self._database.write() as connection:
+            queries.save_operation(connection, operation)
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """By id; None if there is none."""
+        with self._database.read() as connection:
+            return queries.find_operation(connection, operation_id)
+
+    def _add(self, connection: Connection, record: queries.Record) -> None:
+        queries.add(connection, record)
+        self._tell(connection, None, record)
+
+    def _save(
+        self,
+        connection: Connection,
+        old: User | Token | Deployment,
+        new: User | Token | Deployment,
+    ) -> None:
+        queries.save(connection, new)
+        self._tell(connection, old, new)
+
+    def _tell(
+        self,
+        connection: Connection,
+        old: queries.Record | None,
+        new: queries.Record | None,
+    ) -> None:
+        queries.tell(connection, changed(self._actor, old, new, _now()))
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
@@ -403,6 +518,14 @@ def _check_name(name: str, what: str) -> None:
         raise InvalidName(f"{what} has no control characters")
     if len(name) > 256:
         raise InvalidName(f"{what} has at most 256 characters")
+
+
+def _check_description(text: str | None) -> str | None:
+    if text and (len(text) > 10_000 or not queries.is_storable(text)):
+        raise InvalidName(
+            "A description has at most 10000 characters, none of them broken"
+        )
+    return text or None
 
 
 def _check_user_name(name: str) -> None:

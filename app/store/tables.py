@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 # The newest migration. Known here so that looking whether a database is current
 # costs one query and not the import of alembic.
-SCHEMA = "0003"
+SCHEMA = "0004"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -84,8 +84,9 @@ users = Table(
     metadata,
     Column("id", String(24), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("admin", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("password", Text),
 )
 
 tokens = Table(
@@ -130,6 +131,10 @@ deployments = Table(
     Column("settings", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("deployed_at", UtcDateTime, nullable=False),
+    Column("description", Text),
+    Column("importance", Text, nullable=False),
+    Column("shared_with", JSON, nullable=False),
 )
 
 humility_counts = Table(
@@ -145,4 +150,63 @@ humility_counts = Table(
     Column("hour", UtcDateTime, primary_key=True),
     Column("triggered", BigInteger, nullable=False),
     Column("looked_at", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    # What was deleted is told of as well: no foreign key.
+    Column("object_id", String(24), nullable=False, index=True),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    # A deleted deployment leaves its jobs to those who made them.
+    Column("deployment_id", String(24), nullable=False, index=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("spec", JSON(none_as_null=True), nullable=False),
+    Column("pinned", JSON(none_as_null=True), nullable=False),
+    Column("status", Text, nullable=False, index=True),
+    Column("phase", Text, nullable=False),
+    Column("status_details", Text, nullable=False),
+    Column("logs", JSON(none_as_null=True), nullable=False),
+    Column("queued_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("abort_requested", Boolean, nullable=False),
+    Column("runner", Text),
+    Column("lease_until", UtcDateTime),
+    Column("intake_bytes", BigInteger),
+    Column("parts_done", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("scored_rows", BigInteger, nullable=False),
+    Column("failed_rows", BigInteger, nullable=False),
+    Column("skipped_rows", BigInteger, nullable=False),
+    Column("output_bytes", BigInteger, nullable=False),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("location", Text),
+    Column("updated_at", UtcDateTime, nullable=False),
 )

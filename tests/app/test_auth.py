@@ -13,7 +13,7 @@ from app.errors import AppError, DatarobotKeyMissing, InvalidToken, NoCredential
 from app.store.records import Caller, Snapshot, Token, User
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ANN = User("a" * 24, "ann@example.com", False, NOW)
+ANN = User("a" * 24, "ann@example.com", NOW)
 SECRET = "Sesame1"
 
 

@@ -59,6 +59,7 @@ def deployment_of(model, *, enabled=True, label="ours", **settings):
         settings=DeploymentSettings(**settings),
         created_at=THEN,
         updated_at=THEN,
+        deployed_at=THEN,
     )
 
 

@@ -220,7 +220,7 @@ def test_references_are_enforced(database):
 
 
 def test_time_without_zone_is_refused(database):
-    user = {"id": "a" * 24, "name": "ann", "admin": False}
+    user = {"id": "a" * 24, "name": "ann", "role": "user"}
     with pytest.raises(StatementError, match="has no time zone"):
         with database.write() as writer:
             writer.execute(
@@ -238,7 +238,7 @@ def test_time_without_zone_is_refused(database):
 )
 def test_moments_are_kept_to_the_microsecond(database, moment):
     written = datetime.fromisoformat(moment)
-    user = {"id": "a" * 24, "name": "ann", "admin": False, "created_at": written}
+    user = {"id": "a" * 24, "name": "ann", "role": "user", "created_at": written}
     with database.write() as writer:
         writer.execute(insert(tables.users).values(user))
     with database.read() as reader:

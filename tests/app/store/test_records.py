@@ -28,9 +28,9 @@ from app.store.records import (
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ANN = User("a" * 24, "ann", False, NOW)
-BOB = User("b" * 24, "bob", False, NOW)
-ROOT = User("c" * 24, "root", True, NOW)
+ANN = User("a" * 24, "ann", NOW)
+BOB = User("b" * 24, "bob", NOW)
+ROOT = User("c" * 24, "root", NOW, "admin")
 SECRET = new_secret("d" * 24)
 RULE_CARD = {
     "id": "0" * 24,
@@ -49,6 +49,7 @@ DEPLOYMENT = Deployment(
     settings=DeploymentSettings(),
     created_at=NOW,
     updated_at=NOW,
+    deployed_at=NOW,
 )
 
 

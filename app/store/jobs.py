@@ -1,0 +1,299 @@
+"""Batch jobs: what is to be scored, how far that is, and which runner is at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from app.errors import AppError
+from app.store.database import Database
+from app.store.queries import is_storable
+from app.store.tables import jobs
+
+Status = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
+# What a runner does next: fetch the input, score it, put the output where it is wanted.
+Phase = Literal["upload", "intake", "score", "deliver", "done"]
+
+ENDED: Final = frozenset({"COMPLETED", "ABORTED", "FAILED"})
+
+
+class UnknownJob(AppError):
+    """No job with this id is there, or not for this user."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Batch prediction job {job_id[:64]} cannot be found")
+
+
+class JobLost(AppError):
+    """Another runner has the job now, or it was ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to score, and how far that is.
+
+    source: what made it, as clients name themselves.
+    spec: as the client asked, with every default spelled out.
+    pinned: what the deployment was when the job was made: `model_id`, `threshold` and
+        `settings`; a job that goes on after a restart answers as it began to.
+    phase: `upload` until a client has sent the input.
+    queued_at: since when it waits for a runner, or had to.
+    expires_at: when its output is removed; None until it has ended.
+    runner, lease_until: who is at it, and how long that is believed.
+    intake_bytes: size of the input as it is kept; None until it is there.
+    parts_done: parts of the output that are there, all those before them as well.
+    next_offset: byte of the input at which the next part begins.
+    scored_rows, failed_rows: rows of those parts. skipped_rows: rows that are in no
+        part, such as the history of time series.
+    """
+
+    id: str
+    deployment_id: str
+    owner_id: str
+    created_at: datetime
+    source: str
+    spec: dict[str, Any]
+    pinned: dict[str, Any]
+    status: Status
+    phase: Phase
+    status_details: str
+    logs: list[str]
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    abort_requested: bool = False
+    runner: str | None = None
+    lease_until: datetime | None = None
+    intake_bytes: int | None = None
+    parts_done: int = 0
+    next_offset: int = 0
+    scored_rows: int = 0
+    failed_rows: int = 0
+    skipped_rows: int = 0
+    output_bytes: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing happens to it any more."""
+        return self.status in ENDED
+
+    @property
+    def input_path(self) -> str:
+        """Where the input is kept: UTF-8 CSV with commas and a header."""
+        return f"jobs/{self.id}/input.csv"
+
+    def part_path(self, number: int) -> str:
+        """Where a part of the output is kept; they are numbered from 0."""
+        return f"jobs/{self.id}/output/{number:09d}.csv"
+
+    @property
+    def folder(self) -> str:
+        """All that is kept of it."""
+        return f"jobs/{self.id}"
+
+
+class Jobs:
+    """The batch jobs of one database. Every verb is one transaction.
+
+    Nothing here raises the generation: jobs are looked up when they are asked for.
+    Verbs raise StoreUnavailable when the database does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job: Job) -> None:
+        """Enter a new job."""
+        with self._database.write() as connection:
+            connection.execute(insert(jobs).values(asdict(job)))
+
+    def get(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        with self._database.read() as connection:
+            return _get(connection, job_id)
+
+    def page(
+        self,
+        *,
+        owner_id: str | None,
+        statuses: Sequence[str] = (),
+        deployment_id: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> tuple[list[Job], int]:
+        """Some of the jobs, newest first, and how many there are in all.
+
+        owner_id: None for everybody's. statuses: empty for all.
+        """
+        wanted: list[ColumnElement[bool]] = []
+        if owner_id is not None:
+            wanted.append(jobs.c.owner_id == owner_id)
+        if statuses:
+            wanted.append(jobs.c.status.in_(statuses))
+        if deployment_id is not None:
+            wanted.append(jobs.c.deployment_id == deployment_id)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(jobs)
+                .where(*wanted)
+                .order_by(jobs.c.created_at.desc(), jobs.c.id)
+                .offset(offset)
+                .limit(limit)
+            ).all()
+            count = select(func.count()).select_from(jobs).where(*wanted)
+            return [Job(*row) for row in rows], int(connection.scalar(count) or 0)
+
+    def ahead_of(self, job: Job) -> int:
+        """How many queued jobs come before this one."""
+        if job.queued_at is None:
+            return 0
+        with self._database.read() as connection:
+            count = (
+                select(func.count())
+                .select_from(jobs)
+                .where(_is_queued(), jobs.c.queued_at < job.queued_at)
+            )
+            return int(connection.scalar(count) or 0)
+
+    def change(self, job_id: str, changes: Mapping[str, Any], log: str = "") -> Job:
+        """Change a job that has not ended, whoever is at it.
+
+        log: a line for the job's log, which also becomes its `status_details`.
+        Raises UnknownJob, and JobLost if it has ended.
+        """
+        with self._database.write() as connection:
+            old = _get(connection, job_id, lock=True)
+            if old.has_ended:
+                raise JobLost(f"Batch prediction job {job_id} has ended")
+            return _save(connection, old, changes, log)
+
+    def claim(self, runner: str, lease: timedelta) -> Job | None:
+        """Take the job that has waited longest; None if none waits.
+
+        A job whose runner was not heard of until its lease ended waits as well.
+        """
+        now = datetime.now(UTC)
+        is_left = and_(jobs.c.status == "RUNNING", jobs.c.lease_until < now)
+        with self._database.write() as connection:
+            row = connection.execute(
+                select(jobs)
+                .where(or_(_is_queued(), is_left))
+                .order_by(jobs.c.queued_at, jobs.c.id)
+                .limit(1)
+                # SQLite has one writer anyway.
+                .with_for_update(skip_locked=True)
+            ).one_or_none()
+            if row is None:
+                return None
+            old = Job(*row)
+            began = (
+                "Job started processing" if old.started_at is None else "Job goes on"
+            )
+            changes = {
+                "status": "RUNNING",
+                "runner": runner,
+                "lease_until": now + lease,
+                "started_at": old.started_at or now,
+            }
+            return _save(connection, old, changes, stamped(began, now))
+
+    def advance(
+        self,
+        job_id: str,
+        runner: str,
+        lease: timedelta,
+        changes: Mapping[str, Any],
+        log: str = "",
+    ) -> Job:
+        """Change a job that a runner is at, and keep it for the runner.
+
+        Raises JobLost if it is the runner's no longer, and UnknownJob.
+        """
+        with self._database.write() as connection:
+            old = _get(connection, job_id, lock=True)
+            if old.runner != runner or old.status != "RUNNING":
+                raise JobLost(f"Batch prediction job {job_id} is another runner's")
+            until = datetime.now(UTC) + lease
+            return _save(connection, old, {"lease_until": until, **changes}, log)
+
+    def is_any_waiting(self) -> bool:
+        """Whether a runner would find work, now or when a lease ends."""
+        with self._database.read() as connection:
+            waits = or_(_is_queued(), jobs.c.status == "RUNNING")
+            return (
+                connection.execute(
+                    select(jobs.c.id).where(waits).limit(1)
+                ).one_or_none()
+                is not None
+            )
+
+    def expired(self, now: datetime, uploads_before: datetime) -> list[Job]:
+        """Jobs whose files are to be removed.
+
+        uploads_before: those made earlier that still wait for their input are as well.
+        """
+        never_sent = and_(
+            jobs.c.phase == "upload",
+            jobs.c.status == "INITIALIZING",
+            jobs.c.created_at < uploads_before,
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(jobs).where(or_(jobs.c.expires_at < now, never_sent))
+            )
+            return [Job(*row) for row in rows.all()]
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job."""
+        with self._database.write() as connection:
+            connection.execute(jobs.delete().where(jobs.c.id == job_id))
+
+
+def stamped(text: str, moment: datetime) -> str:
+    """A line for a job's log, as clients know them."""
+    return f"{text} at {moment:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _is_queued() -> ColumnElement[bool]:
+    return and_(jobs.c.status == "INITIALIZING", jobs.c.queued_at.is_not(None))
+
+
+def _get(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
+    if not is_storable(job_id):
+        raise UnknownJob(job_id)
+    query = select(jobs).where(jobs.c.id == job_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise UnknownJob(job_id)
+    return Job(*row)
+
+
+def _save(
+    connection: Connection, old: Job, changes: Mapping[str, Any], log: str
+) -> Job:
+    new = replace(old, **changes)
+    if log:
+        new = replace(new, status_details=log, logs=[*old.logs, log])
+    # What did not change is not written: another may be changing it.
+    values = {
+        field.name: getattr(new, field.name)
+        for field in fields(Job)
+        if getattr(new, field.name) != getattr(old, field.name)
+    }
+    if values:
+        connection.execute(update(jobs).where(jobs.c.id == old.id).values(values))
+    return new
