@@ -13,13 +13,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import machine
+from app import machine, surroundings
 from app.config import Config, InvalidConfig, environment_name, settings
 from app.errors import AppError
+from app.findings import Finding, Problem
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.database import Database
@@ -62,26 +62,6 @@ _BYTES_PER_BYTE = 10
 _CHILD_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that keeps the server from working, or from working well."""
-
-    text: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One part of the installation.
-
-    facts: plain data, name to value; of the settings name to value and source.
-    """
-
-    part: str
-    facts: Mapping[str, Any]
-    problems: list[Problem] = field(default_factory=list)
-
-
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look at every part; nothing is made or changed.
 
@@ -100,6 +80,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from map(_library, FORMATS)
     yield _cores(config, environ)
     yield _folder(config)
+    elsewhere = (surroundings.shared_files(config), surroundings.cluster(config))
+    yield from filter(None, elsewhere)
     database, snapshot = _database(config)
     yield database
     if snapshot is not None:
@@ -125,6 +107,8 @@ def _shown(name: str, value: Any) -> Any:
         return _url(value)
     if name == "datarobot_key" and value:
         return "***"
+    if name == "store_url" and value:
+        return surroundings.without_password(value)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -16,7 +16,7 @@ from app.errors import AppError
 
 if TYPE_CHECKING:
     from app.config import Config
-    from app.doctor import Finding
+    from app.findings import Finding
 
 
 class ServerConfigMissing(AppError):

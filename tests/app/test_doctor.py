@@ -7,7 +7,8 @@ import pytest
 
 from app import doctor
 from app.config import environment_name, settings
-from app.doctor import Finding, examine
+from app.doctor import examine
+from app.findings import Finding
 from app.machine import Cores, Memory
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
