@@ -1,0 +1,1 @@
+"""Files that are scored as a whole, beside the requests."""
