@@ -308,12 +308,12 @@ def _values(table: Table, record: Record) -> dict[str, Any]:
     values = {column.name: getattr(record, column.name) for column in table.columns}
     if isinstance(record, Deployment):
         values["settings"] = record.settings.to_stored()
-        values["shared_with"] = list(record.shared_with)
+        values["shared_with"] = list(record.shared_with) or None
     return values
 
 
 def _deployment(row: Sequence[Any]) -> Deployment:
     values = dict(zip(_DEPLOYMENT_COLUMNS, row, strict=True))
     values["settings"] = DeploymentSettings.from_json(values["settings"])
-    values["shared_with"] = tuple(values["shared_with"])
+    values["shared_with"] = tuple(values["shared_with"] or ())
     return Deployment(**values)

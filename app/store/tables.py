@@ -29,6 +29,9 @@ from sqlalchemy.types import TypeDecorator
 # costs one query and not the import of alembic.
 SCHEMA = "0004"
 
+# What rows get whose column was added after them; every change writes a value.
+EPOCH = "1970-01-01 00:00:00"
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment with time zone, to the microsecond, in UTC when read.
@@ -85,7 +88,7 @@ users = Table(
     Column("id", String(24), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("role", Text, nullable=False),
+    Column("role", Text, nullable=False, server_default="user"),
     Column("password", Text),
 )
 
@@ -131,10 +134,11 @@ deployments = Table(
     Column("settings", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    Column("deployed_at", UtcDateTime, nullable=False),
+    Column("deployed_at", UtcDateTime, nullable=False, server_default=EPOCH),
     Column("description", Text),
-    Column("importance", Text, nullable=False),
-    Column("shared_with", JSON, nullable=False),
+    Column("importance", Text, nullable=False, server_default="LOW"),
+    # NULL is nobody: PostgreSQL compares no JSON, and so no default of it.
+    Column("shared_with", JSON(none_as_null=True)),
 )
 
 humility_counts = Table(

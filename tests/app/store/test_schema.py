@@ -1,6 +1,5 @@
 """Making the tables, and bringing older ones up to date."""
 
-import json
 import os
 import shutil
 import stat
@@ -9,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,14 +16,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, inspect, select, text
+from sqlalchemy import MetaData, Table, create_engine, insert, inspect, select, text
 
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
 from app.store.records import DeploymentSettings, HumilityCount, Token
 from app.store.store import Store
-from app.store.tables import SCHEMA, deployments, metadata, tokens
+from app.store.tables import SCHEMA, deployments, metadata
 
 ROOT = Path(__file__).parents[3]
 MIGRATE = """
@@ -153,60 +151,137 @@ def test_failed_migration_leaves_nothing(empty_store, monkeypatch):
     assert empty_store.generation() == 0
 
 
-def test_first_schema_is_brought_up_to_date(empty_store, empty_url, monkeypatch):
-    monkeypatch.setattr(schema, "SCHEMA", "0001")
-    empty_store.migrate()
-    monkeypatch.undo()
-    empty_store.add_user("ann")
-    deployment = empty_store.create_deployment("old", "ann", None)
+@pytest.fixture
+def migrated_to(empty_store, empty_url, monkeypatch):
+    """Bring the empty database to an older schema, and enter rows as it has them."""
     database = Database(empty_url)
-    old = {"labels": "names", "association_id": "id"}
-    with database.write() as connection:
-        assert not inspect(connection).has_table("humility_counts")
-        # As the first release wrote them.
-        change = text("UPDATE deployments SET settings = :old")
-        connection.execute(change, {"old": json.dumps(old)})
+
+    def migrate_and_enter(version, **rows):
+        monkeypatch.setattr(schema, "SCHEMA", version)
+        empty_store.migrate()
+        monkeypatch.undo()
+        with database.write() as connection:
+            for name, values in rows.items():
+                table = Table(name, MetaData(), autoload_with=connection)
+                connection.execute(insert(table), values)
+
+    yield migrate_and_enter
+    database.dispose()
+
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def old_row(empty_url, **values):
+    """A row whose moments are as SQLAlchemy's plain type takes them."""
+    if empty_url.startswith("sqlite"):
+        values = {
+            name: each.replace(tzinfo=None) if isinstance(each, datetime) else each
+            for name, each in values.items()
+        }
+    return values
+
+
+def old_user(empty_url, number=1, admin=False):
+    user_id = f"{number:024x}"
+    return old_row(
+        empty_url, id=user_id, name=f"ann {number}", admin=admin, created_at=MOMENT
+    )
+
+
+def old_deployment(empty_url, settings=None, **values):
+    given = {"settings": settings or {}, "owner_id": f"{1:024x}", **values}
+    # Reflected JSON is JSON on both databases.
+    return old_row(
+        empty_url,
+        id=f"{9:024x}",
+        label="old",
+        enabled=True,
+        threshold=0.25,
+        created_at=MOMENT,
+        updated_at=MOMENT + timedelta(days=1),
+        **given,
+    )
+
+
+def test_first_schema_is_brought_up_to_date(empty_store, empty_url, migrated_to):
+    # As the first release wrote them.
+    settings = {"labels": "names", "association_id": "id"}
+    deployment = old_deployment(empty_url, settings)
+    migrated_to("0001", users=[old_user(empty_url)], deployments=[deployment])
     assert not empty_store.schema_is_current()
     generation = empty_store.generation()
     empty_store.migrate()
     assert empty_store.schema_is_current()
     assert empty_store.generation() == generation
-    settings = DeploymentSettings(labels="names", association_id="id")
-    assert empty_store.deployments() == [replace(deployment, settings=settings)]
+    (found,) = empty_store.deployments()
+    assert found.settings == DeploymentSettings(labels="names", association_id="id")
     hour = datetime(2026, 1, 1, tzinfo=UTC)
-    empty_store.add_humility_counts(
-        [HumilityCount(deployment.id, "0" * 24, hour, 1, 2)]
-    )
-    assert len(empty_store.humility_totals(deployment.id)) == 1
-    database.dispose()
+    empty_store.add_humility_counts([HumilityCount(found.id, "0" * 24, hour, 1, 2)])
+    assert len(empty_store.humility_totals(found.id)) == 1
 
 
 def test_tokens_of_the_second_schema_open_all_as_before(
-    empty_store, empty_url, monkeypatch
+    empty_store, empty_url, migrated_to
 ):
-    monkeypatch.setattr(schema, "SCHEMA", "0002")
-    empty_store.migrate()
-    monkeypatch.undo()
-    user = empty_store.add_user("ann")
-    deployment = empty_store.create_deployment("old", "ann", None)
-    moments = user.created_at, user.created_at + timedelta(days=9)
+    user = old_user(empty_url)
+    made = old_deployment(empty_url)
+    moments = MOMENT, MOMENT + timedelta(days=9000)
     old = [
-        Token(f"{n:024x}", user.id, f"{n:064x}", *moments, None, None) for n in (1, 2)
+        Token(f"{n:024x}", user["id"], f"{n:064x}", *moments, None, None)
+        for n in (1, 2)
     ]
-    database = Database(empty_url)
-    columns = [each for each in tokens.columns if each.name != "deployment_id"]
-    with database.write() as connection:
-        for each in old:
-            values = {column: getattr(each, column.name) for column in columns}
-            connection.execute(insert(tokens).values(values))
+    names = ("id", "user_id", "digest", "created_at", "expires_at", "revoked_at")
+    rows = [
+        old_row(empty_url, **{name: getattr(each, name) for name in names})
+        for each in old
+    ]
+    migrated_to("0002", users=[user], deployments=[made], tokens=rows)
     empty_store.migrate()
     assert empty_store.tokens() == old
     assert set(empty_store.snapshot().tokens.values()) == set(old)
-    bound, _ = empty_store.create_deployment_token(deployment.id)
+    bound, _ = empty_store.create_deployment_token(made["id"])
     assert empty_store.tokens() == [*old, bound]
-    empty_store.delete_deployment(deployment.id)
+    empty_store.delete_deployment(made["id"])
     assert empty_store.tokens() == old
-    database.dispose()
+
+
+def test_third_schema_loses_nothing(empty_store, empty_url, migrated_to):
+    users = [old_user(empty_url, 1), old_user(empty_url, 2, admin=True)]
+    model = {
+        **{"id": f"{5:024x}", "name": "m", "format": "lightgbm", "task": "binary"},
+        **{"target": "y", "owner_id": f"{1:024x}", "nbytes": 7},
+    }
+    made = old_deployment(empty_url, model_id=model["id"])
+    token = {"id": f"{3:024x}", "user_id": f"{1:024x}", "digest": "d" * 64}
+    bound = {**token, "id": f"{4:024x}", "digest": "e" * 64}
+    counts = {"rule_id": "0" * 24, "triggered": 1, "looked_at": 2}
+    migrated_to(
+        "0003",
+        users=users,
+        models=[old_row(empty_url, created_at=MOMENT, **model)],
+        deployments=[made],
+        tokens=[
+            old_row(empty_url, created_at=MOMENT, deployment_id=None, **token),
+            old_row(empty_url, created_at=MOMENT, deployment_id=made["id"], **bound),
+        ],
+        humility_counts=[
+            old_row(empty_url, deployment_id=made["id"], hour=MOMENT, **counts)
+        ],
+    )
+    empty_store.migrate()
+    assert [(each.name, each.role) for each in empty_store.users()] == [
+        ("ann 1", "user"),
+        ("ann 2", "admin"),
+    ]
+    assert [each.deployment_id for each in empty_store.tokens()] == [None, made["id"]]
+    (found,) = empty_store.deployments()
+    assert (found.threshold, found.model_id) == (0.25, model["id"])
+    assert (found.created_at, found.deployed_at) == (MOMENT, MOMENT)
+    assert (found.description, found.importance, found.shared_with) == (None, "LOW", ())
+    assert len(empty_store.humility_totals(found.id)) == 1
+    assert list(empty_store.snapshot().models) == [model["id"]]
+    assert empty_store.audit() == []
 
 
 def test_newer_schema_is_a_clear_error(store, database_url):

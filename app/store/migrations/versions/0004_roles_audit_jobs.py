@@ -95,7 +95,7 @@ def _change_deployments(moment: sa.DateTime) -> None:
         sa.Column("deployed_at", moment, nullable=False, server_default=_EPOCH),
         sa.Column("description", sa.Text),
         sa.Column("importance", sa.Text, nullable=False, server_default="LOW"),
-        sa.Column("shared_with", sa.JSON, nullable=False, server_default="[]"),
+        sa.Column("shared_with", sa.JSON(none_as_null=True)),
     ):
         op.add_column("deployments", column)
     op.execute("UPDATE deployments SET deployed_at = created_at")
