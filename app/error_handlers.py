@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
@@ -24,6 +24,7 @@ from app.errors import (
     DeploymentNotEnabled,
     DuplicateColumns,
     ExplainedDeploymentNotFound,
+    FormInsteadOfJson,
     InsufficientScope,
     IntervalsUnknown,
     InvalidToken,
@@ -34,6 +35,7 @@ from app.errors import (
     NoCredentials,
     NoDataToPredict,
     NotAcceptable,
+    NotPermitted,
     NotReady,
     NotTimeSeries,
     OutputColumnsClash,
@@ -57,6 +59,7 @@ from backends.humility import HumilityError
 from backends.tensors.refusals import DataUrlInvalid, FeatureMissing, TypeMismatch
 from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
 from schemas.arguments import InvalidArgument, InvalidInstant
+from schemas.management import InvalidFields
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     DatarobotKeyMissing: 401,
     InsufficientScope: 403,
     DeploymentNotEnabled: 403,
+    NotPermitted: 403,
     UnknownDeployment: 404,
     ExplainedDeploymentNotFound: 404,
     DeploymentIsExternal: 400,
@@ -93,6 +97,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     InvalidInstant: 400,
     PassthroughColumnsMissing: 400,
     OutputColumnsClash: 422,
+    InvalidFields: 422,
+    FormInsteadOfJson: 422,
     BodyUnreadable: 400,
     NoDataToPredict: 422,
     DuplicateColumns: 422,
@@ -167,6 +173,8 @@ def _any(error: Exception) -> Response:
         log.error("request %s: %s", current_record().request_id, error.__cause__)
     text = error.message if isinstance(error, InvalidArgument) else str(error)
     response = _told(error, text, status)
+    if isinstance(error, InvalidFields):
+        response = message(text, status, error.errors)
     if status == 503:
         response.headers["Retry-After"] = "1"
     if isinstance(error, TooManyRequests):
@@ -198,13 +206,16 @@ def _found(error: Exception, table: Mapping[type[Exception], Entry]) -> Entry | 
     return next((table[kind] for kind in kinds if kind in table), None)
 
 
-def message(text: str | dict[str, str], status: int) -> Response:
-    """An error body.
+def message(
+    text: str | dict[str, str], status: int, errors: Mapping[str, Any] | None = None
+) -> Response:
+    """An error body; errors: what is wrong by field, where fields are.
 
     ASCII with escapes, and a bare content type: clients that find any other type
     read the body as ASCII text.
     """
-    body = json.dumps({"message": text})
+    told = {"message": text} if errors is None else {"message": text, "errors": errors}
+    body = json.dumps(told)
     # Without a phrase of ours this status line would say UNKNOWN.
     line = f"{HUMILITY} HUMILITY RULE" if status == HUMILITY else status
     return Response(body, line, content_type="application/json")

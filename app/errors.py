@@ -24,10 +24,14 @@ class NoCredentials(AppError):
 
 
 class InsufficientScope(AppError):
-    """The token is good, and for another deployment only."""
+    """The token is good, and for another deployment only, or for predictions only."""
 
-    def __init__(self) -> None:
-        super().__init__("The token is for another deployment")
+    def __init__(self, text: str = "The token is for another deployment") -> None:
+        super().__init__(text)
+
+
+class NotPermitted(AppError):
+    """The caller may see what is asked for, and may not do this with it."""
 
 
 class DatarobotKeyMissing(AppError):
@@ -170,6 +174,15 @@ class BodyUnreadable(AppError):
 
 class JsonUnreadable(BodyUnreadable):
     """The body is to be JSON and is not."""
+
+
+class FormInsteadOfJson(AppError):
+    """The body is a form where an object in JSON is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The body is a form: send JSON, with Content-Type: application/json"
+        )
 
 
 class NoDataToPredict(AppError):

@@ -10,6 +10,7 @@ from gunicorn.http.errors import ParseException
 from app.access_log import RequestRecord
 from app.auth import authenticate
 from app.body import read_body
+from app.config import Config
 from app.errors import (
     BodyUnreadable,
     DeadlineExceeded,
@@ -64,10 +65,15 @@ def model_of(
     return served, is_cached
 
 
-def body_of(services: Services, environ: WSGIEnvironment, deadline: float) -> bytes:
+def body_of(
+    services: Services,
+    environ: WSGIEnvironment,
+    deadline: float,
+    limits: Config | None = None,
+) -> bytes:
     """The body, inflated.
 
-    deadline: in seconds of time.monotonic().
+    deadline: in seconds of time.monotonic(). limits: None for the server's own.
     Raises SlowClient, BodyUnreadable and what else `read_body` does.
     """
     connection = environ.get("gunicorn.socket")
@@ -78,7 +84,7 @@ def body_of(services: Services, environ: WSGIEnvironment, deadline: float) -> by
             environ["wsgi.input"],
             content_length=content_length(environ),
             content_encoding=environ.get("HTTP_CONTENT_ENCODING"),
-            limits=services.config,
+            limits=limits or services.config,
             deadline=deadline,
         )
     except (DeadlineExceeded, TimeoutError):

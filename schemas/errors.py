@@ -6,11 +6,15 @@ from typing import Final
 
 # The vocabulary of the documented messages.
 NOT_ALLOWED: Final = "is not allowed key"
+REQUIRED: Final = "is required"
 BLANK: Final = "blank value is not allowed"
 NOT_INT: Final = "value can't be converted to int"
 NOT_FLOAT: Final = "value can't be converted to float"
 NOT_BOOL: Final = "value can't be converted to Bool"
 NO_VARIANT: Final = "value doesn't match any variant"
+NOT_TEXT: Final = "value is not a string"
+NOT_LIST: Final = "value is not a list"
+NOT_DICT: Final = "value is not a dict"
 REPEATED: Final = "value is given more than once"
 
 
@@ -27,6 +31,16 @@ def less_than(limit: int) -> str:
 def greater_than(limit: int) -> str:
     """`value is greater than 10`."""
     return f"value is greater than {limit}"
+
+
+def longer_than(limit: int) -> str:
+    """`String is longer than 256 characters`."""
+    return f"String is longer than {limit} characters"
+
+
+def longer_list_than(limit: int) -> str:
+    """`list length is greater than 10`."""
+    return f"list length is greater than {limit}"
 
 
 def plain(name: str, problem: str) -> str:

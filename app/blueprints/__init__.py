@@ -10,6 +10,7 @@ LAYOUTS = {
     "legacy": "app.blueprints.legacy:legacy",
     "serverless": "app.blueprints.serverless:serverless",
     "rows": "app.blueprints.rows:rows",
+    "management": "app.blueprints.management:management",
     "health": "app.blueprints.health:health",
     "metrics": "app.blueprints.metrics:metrics",
     "docs": "app.blueprints.docs:docs",

@@ -1,0 +1,166 @@
+"""What every management request brings: its caller, query and JSON body, and the
+deployment that it names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+from app.access_log import RequestRecord
+from app.body import read_content_type, to_utf8
+from app.errors import (
+    DuplicateColumns,
+    FormInsteadOfJson,
+    InsufficientScope,
+    JsonUnreadable,
+    NoDataToPredict,
+    NotPermitted,
+)
+from app.json_records import parse
+from app.receiving import body_of, caller_of
+from app.services import Services
+from app.store.records import Caller, Deployment
+from app.store.store import Store
+from schemas import errors
+from schemas.management import Fields, InvalidFields, load
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# A body says what to change; rows and bundles have routes of their own.
+MOST_BODY: Final = 1_048_576
+_EXPECTED: Final = "an object is expected"
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A management request of a known caller.
+
+    base_url: the server's, without a slash at its end.
+    """
+
+    services: Services
+    record: RequestRecord
+    environ: WSGIEnvironment
+    caller: Caller
+    base_url: str
+
+    @property
+    def store(self) -> Store:
+        """The store, whose changes are told as the caller's."""
+        return self.services.store_of(self.caller)
+
+    @property
+    def path(self) -> str:
+        """Of the request, as the client sees it."""
+        return str(self.environ["PATH_INFO"]).encode("latin-1").decode(errors="replace")
+
+    def query(self, schema: Fields) -> dict[str, Any]:
+        """What the query says; raises InvalidFields."""
+        return load(schema, query_of(self.environ.get("QUERY_STRING", "")))
+
+    def body(self, schema: Fields) -> dict[str, Any]:
+        """What the body says; raises InvalidFields and what `json_body` does."""
+        return load(schema, self.json_body())
+
+    def json_body(self) -> dict[str, Any]:
+        """The body's JSON object.
+
+        Raises FormInsteadOfJson, BodyUnreadable, BodyTooLarge, UnsupportedMediaType
+        and SlowClient.
+        """
+        value = self.json_value()
+        if not isinstance(value, dict):
+            raise JsonUnreadable(f"The JSON body is not an object: {_EXPECTED}")
+        return value
+
+    def json_value(self) -> Any:
+        """The same of any JSON value."""
+        head = self.environ.get("CONTENT_TYPE", "")
+        media_type, codec, _ = read_content_type(head)
+        if media_type in _FORMS:
+            raise FormInsteadOfJson
+        config = self.services.config
+        deadline = time.monotonic() + config.request_seconds
+        limits = replace(config, max_body=min(MOST_BODY, config.max_body))
+        try:
+            body = body_of(self.services, self.environ, deadline, limits)
+            self.record.received = len(body)
+            return parse(to_utf8(body, codec or "utf_8"), 0, _EXPECTED)
+        except NoDataToPredict:
+            raise JsonUnreadable(f"The body is empty: {_EXPECTED}") from None
+        except DuplicateColumns:
+            raise JsonUnreadable(
+                "The JSON body has an object with a key twice"
+            ) from None
+
+    def deployment(self, deployment_id: str) -> Deployment:
+        """The deployment, when the caller may see it.
+
+        Raises InsufficientScope for a token of another deployment, UnknownDeployment.
+        """
+        self.record.deployment = deployment_id
+        if not self.caller.may_open(deployment_id):
+            raise InsufficientScope
+        if deployment_id not in self.services.snapshot.deployments:
+            self.services.catch_up()
+        return self.services.snapshot.deployment(deployment_id, self.caller)
+
+    def changeable(self, deployment_id: str) -> Deployment:
+        """The deployment, when the caller may change it.
+
+        Raises NotPermitted where the caller may only see it, and what `deployment`
+        does.
+        """
+        deployment = self.deployment(deployment_id)
+        if not deployment.is_changed_by(self.caller):
+            raise NotPermitted(
+                f"User {self.caller.user.id} may ask deployment {deployment_id} for"
+                " predictions, and not change it"
+            )
+        return deployment
+
+    def check_creates(self) -> None:
+        """Raises NotPermitted where the caller owns nothing."""
+        if self.caller.user.role == "predictor":
+            raise NotPermitted(
+                f"User {self.caller.user.id} may ask for predictions, and make nothing"
+            )
+
+    def changed(self) -> None:
+        """Take up at once what this request has changed."""
+        self.services.refresh()
+
+
+def asked(
+    services: Services,
+    record: RequestRecord,
+    environ: WSGIEnvironment,
+    base_url: str,
+    *,
+    scoped: bool = False,
+) -> Asked:
+    """The request, once its caller is known.
+
+    scoped: whether tokens of one deployment are let in.
+    Raises NotReady, InvalidToken, NoCredentials and InsufficientScope.
+    """
+    caller = caller_of(services, environ, record)
+    if caller.deployment_id is not None and not scoped:
+        raise InsufficientScope("The token opens one deployment, and its predictions")
+    return Asked(services, record, environ, caller, base_url)
+
+
+def query_of(query: str) -> Mapping[str, str]:
+    """A query string's values by name; raises InvalidFields for one given twice."""
+    # The names are bytes of UTF-8, which WSGI hands over as Latin-1.
+    text = query.encode("latin-1").decode(errors="replace")
+    given = parse_qs(text, keep_blank_values=True)
+    repeated = [name for name, values in given.items() if len(values) > 1]
+    if repeated:
+        raise InvalidFields({name: errors.REPEATED for name in repeated})
+    return {name: values[0] for name, values in given.items()}
