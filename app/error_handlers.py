@@ -48,6 +48,7 @@ from app.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
+from app.replacement import ReplacementRefused, ThresholdRefused
 from app.store.errors import UnknownDeployment
 from backends.explanations.base import (
     ExplanationTooSlow,
@@ -98,6 +99,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     PassthroughColumnsMissing: 400,
     OutputColumnsClash: 422,
     InvalidFields: 422,
+    ReplacementRefused: 422,
+    ThresholdRefused: 422,
     FormInsteadOfJson: 422,
     BodyUnreadable: 400,
     NoDataToPredict: 422,

@@ -17,10 +17,15 @@ from app.commands.printing import (
     print_json,
     print_table,
 )
-from app.commands.replacement import check_fits, check_intervals, check_same_answers
 from app.commands.state import State, find_owner, opened_state
 from app.commands.tensors import print_tensors
 from app.errors import AppError
+from app.replacement import (
+    check_fits,
+    check_has_threshold,
+    check_intervals,
+    check_same_answers,
+)
 
 if TYPE_CHECKING:
     from app.store.records import Deployment, Snapshot, StoredModel
@@ -56,15 +61,6 @@ SETTINGS = {
 }
 
 _LISTED_LEVELS = 5
-
-
-class ThresholdRefused(AppError):
-    """A threshold for a model that has none."""
-
-    def __init__(self, task: str) -> None:
-        super().__init__(
-            f"A threshold is for binary models; the model's task is {task}"
-        )
 
 
 def _threshold(text: str) -> float | str:
@@ -147,7 +143,7 @@ def deploy(
         if bundle is not None:
             with checked(bundle, state.config) as (folder, model):
                 if threshold is not None:
-                    _check_has_threshold(model.task)
+                    check_has_threshold(model.task)
                 keep(state, folder, model, owner)
             model_id = model.id
         deployment = state.store.create_deployment(
@@ -406,7 +402,7 @@ def update(
         raise click.UsageError("Nothing to change: give an option.")
     with opened_state() as state:
         if isinstance(threshold, float):
-            _check_has_threshold(_task(state, deployment_id))
+            check_has_threshold(_task(state, deployment_id))
         _check_told(state, deployment_id, dict(settings))
         changed = state.store.update_deployment(
             deployment_id,
@@ -441,11 +437,6 @@ def _wanted(
 def _task(state: State, deployment_id: str) -> str | None:
     model_id = state.store.deployment(deployment_id).model_id
     return state.store.snapshot().models[model_id].task if model_id else None
-
-
-def _check_has_threshold(task: str | None) -> None:
-    if task not in ("binary", None):
-        raise ThresholdRefused(task)
 
 
 @click.command()

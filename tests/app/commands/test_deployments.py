@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from app.commands.deployments import SETTINGS
-from app.commands.replacement import (
+from app.replacement import (
     ReplacementRefused,
     check_intervals,
     check_same_answers,

@@ -30,6 +30,21 @@ class ReplacementRefused(AppError):
     """The new model's answers, or the changed ones, would not be those expected."""
 
 
+class ThresholdRefused(AppError):
+    """A threshold for a model that has none."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"A threshold is for binary models; the model's task is {task}"
+        )
+
+
+def check_has_threshold(task: str | None) -> None:
+    """task: None where the model is scored elsewhere. Raises ThresholdRefused."""
+    if task not in ("binary", None):
+        raise ThresholdRefused(task)
+
+
 def check_same_answers(old: Model | StoredModel, new: Model) -> None:
     """Raises ReplacementRefused if clients would read the new answers differently."""
     for name in ("task", "target", "labels", "positive_label"):
