@@ -49,7 +49,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.replacement import ReplacementRefused, ThresholdRefused
-from app.store.errors import UnknownDeployment
+from app.store.errors import StoreUnreachable, UnknownDeployment
 from backends.explanations.base import (
     ExplanationTooSlow,
     NotExplainable,
@@ -113,6 +113,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     Overloaded: 503,
     NotReady: 503,
     ModelUnavailable: 503,
+    StoreUnreachable: 503,
     DeadlineExceeded: 504,
     SlowClient: 408,
 }

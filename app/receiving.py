@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.model_cache import Served
 from app.services import Services, now
-from app.store.errors import UnknownModel
+from app.store.errors import StoreUnreachable, UnknownModel
 from app.store.records import Caller, Deployment
 from app.workload import content_length
 from backends.base import ModelFileRejected
@@ -29,6 +29,11 @@ from backends.bundle import BundleRejected
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+_NOT_LOADED = (
+    *(ModelFileRejected, BundleRejected, UnknownModel, StoreUnreachable),
+    OSError,
+)
 
 
 def caller_of(
@@ -59,7 +64,7 @@ def model_of(
     is_cached = model_id in services.models
     try:
         served = services.models.get(model_id)
-    except (ModelFileRejected, BundleRejected, UnknownModel, OSError) as error:
+    except _NOT_LOADED as error:
         raise ModelUnavailable from error
     record.model = served.model.id
     return served, is_cached

@@ -15,15 +15,13 @@ from app.config import Config
 from app.humility_counts import HumilityCounts
 from app.model_cache import ModelCache
 from app.rate_limits import RateLimits
+from app.sharing import bundles_of, compiled_of, share_all
 from app.slow_clients import SlowClients
-from app.store.bundles import Bundles
-from app.store.compiled import CompiledModels
 from app.store.files import open_files
 from app.store.jobs import Jobs
 from app.store.records import Actor, Caller, Deployment, Snapshot
 from app.store.store import Store
 from backends import compiled
-from backends.trees import fingerprint
 
 # Before the store was read: no generation is negative.
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
@@ -49,10 +47,10 @@ class Services:
         self.store = Store(config.database_url, config.home)
         self.jobs = Jobs(self.store.database)
         self.files = open_files(config.store_url or config.home.as_uri())
-        self.bundles = Bundles(config.home)
-        self.compiled = CompiledModels(config.home, fingerprint())
+        self.bundles = bundles_of(config, self.files)
+        self.compiled = compiled_of(config, self.files)
         self.models = ModelCache(
-            self.bundles.path, self.compiled.path, config.model_cache
+            self.bundles.path, self.compiled.fetched, config.model_cache
         )
         self.bulk = BulkPool(config.scoring_threads)
         self.admission = Admission(
@@ -72,6 +70,11 @@ class Services:
         self._next_counts = 0.0
         self._is_keeping = True
         self._loaded = threading.Event()
+        # Models that deployments wait for with their old ones, and those that cannot
+        # be fetched, with the reason.
+        self._awaited: set[str] = set()
+        self._unfetched: dict[str, str] = {}
+        self._is_fetching = False
         self._is_stopping: Callable[[], bool] = lambda: False
 
     def store_of(self, caller: Caller) -> Store:
@@ -95,14 +98,23 @@ class Services:
         it is; everything else counts at once.
         """
         with self._refreshing:
-            if self.store.generation() == self.snapshot.generation:
+            is_known = self.store.generation() == self.snapshot.generation
+            if is_known and all(map(self._is_on_its_way, self._awaited)):
                 return
             new = self.store.snapshot()
             pending = self._pending(new)
+            awaited = {
+                each: new.deployments[each].model_id
+                for each in pending
+                if self._is_on_its_way(new.deployments[each].model_id)
+            }
             if pending:
                 deployments = {**new.deployments, **pending}
                 self.snapshot = replace(new, deployments=deployments)
-                self._preload(new, set(pending))
+                self._preload(new, set(pending) - set(awaited))
+                held = {each: pending[each] for each in awaited}
+                new = replace(new, deployments={**new.deployments, **held})
+            self._awaited = {each for each in awaited.values() if each}
             self.snapshot = new
             self.models.drop_all_but(_models(new.deployments))
 
@@ -119,6 +131,15 @@ class Services:
         self._next_catch_up = moment + _CATCH_UP_SECONDS
         self._refresh_safely()
         return self.snapshot is not before
+
+    def _is_on_its_way(self, model_id: str | None) -> bool:
+        # Seconds, of a large model, in which nothing else of the store would count.
+        return (
+            self._is_fetching
+            and model_id is not None
+            and model_id not in self._unfetched
+            and not self.bundles.has(model_id)
+        )
 
     def _pending(self, new: Snapshot) -> Mapping[str, Deployment]:
         # Only models that were in use are worth the wait: a model that nobody asked
@@ -150,10 +171,16 @@ class Services:
             log.exception("model %s cannot be loaded", model_id)
 
     def compile_missing(self) -> None:
-        """Compile deployed models that are not, before there are workers."""
+        """Compile deployed models that are not, before there are workers.
+
+        Where servers share them, those of the others are fetched first, and those that
+        only this one has are sent.
+        """
         # Packages and libraries that only this takes stay out of the workers.
         deployments = self.store.snapshot().deployments.values()
         model_ids = {each.model_id for each in deployments if each.model_id}
+        if self.config.store_url:
+            share_all(sorted(model_ids), self.bundles, self.compiled)
         missing = [
             model_id
             for model_id in sorted(model_ids)
@@ -175,6 +202,9 @@ class Services:
         # Before the worker takes its first request, whose token it has to know.
         self._refresh_safely()
         threading.Thread(target=self._follow, name="refresh", daemon=True).start()
+        if self.config.store_url:
+            self._is_fetching = True
+            threading.Thread(target=self._fetch, name="fetch", daemon=True).start()
         self.slow_clients.start(is_stopping)
 
     def _follow(self) -> None:
@@ -187,6 +217,29 @@ class Services:
                 self._keep_counts()
                 self._next_counts = time.monotonic() + _COUNTS_SECONDS
             wait.wait(self.config.refresh_seconds)
+
+    def _fetch(self) -> None:
+        """Have the models of other servers here before a request asks for them."""
+        wait = threading.Event()
+        while not self._is_stopping():
+            wanted = _models(self.snapshot.deployments) | self._awaited
+            for model_id in sorted(wanted):
+                if not self.bundles.has(model_id):
+                    self._fetch_one(model_id)
+            wait.wait(self.config.refresh_seconds)
+
+    def _fetch_one(self, model_id: str) -> None:
+        try:
+            # First: the bundle says that all is here.
+            self.compiled.fetched(model_id)
+            self.bundles.path(model_id)
+        except Exception as error:
+            # Requests for it say so; it may come with the store's return.
+            if self._unfetched.get(model_id) != str(error):
+                log.warning("model %s is not on this server: %s", model_id, error)
+            self._unfetched[model_id] = str(error)
+        else:
+            self._unfetched.pop(model_id, None)
 
     def _refresh_safely(self) -> None:
         try:
@@ -224,7 +277,8 @@ class Services:
         for model_id in sorted(_models(self.snapshot.deployments)):
             if self.models.is_full:
                 break
-            self._load(model_id)
+            if not self._is_on_its_way(model_id):
+                self._load(model_id)
         self._loaded.set()
 
     def close(self) -> None:

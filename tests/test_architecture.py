@@ -133,6 +133,8 @@ NEVER_IN_A_REQUEST = {
     "InvalidDatabaseUrl": "the process does not start",
     "InvalidStoreUrl": "the process does not start",
     "SchemaTooNew": "the process does not start",
+    "NotShared": "told as UnknownModel",
+    "InvalidTar": "the library serves the model then",
     "StoreUnavailable": "requests read a picture of the store, not the store",
     "InvalidId": "looked for where identifiers are compared",
     "UnknownModel": "told as ModelUnavailable",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.config import Config
     from app.store.bundles import Bundles
     from app.store.compiled import CompiledModels
+    from app.store.files import Files
     from app.store.records import User
     from app.store.store import Store
 
@@ -29,15 +30,21 @@ class State:
 
     config: Config
     store: Store
-    bundles: Bundles
+    files: Files
+
+    @property
+    def bundles(self) -> Bundles:
+        """The bundles of deployed models."""
+        from app.sharing import bundles_of
+
+        return bundles_of(self.config, self.files)
 
     @property
     def compiled(self) -> CompiledModels:
         """The compiled folders that this release can read."""
-        from app.store.compiled import CompiledModels
-        from backends.trees import fingerprint
+        from app.sharing import compiled_of
 
-        return CompiledModels(self.config.home, fingerprint())
+        return compiled_of(self.config, self.files)
 
 
 @contextmanager
@@ -47,7 +54,7 @@ def opened_state() -> Iterator[State]:
     Raises InvalidConfig, SchemaTooNew and StoreUnavailable.
     """
     from app.config import Config
-    from app.store.bundles import Bundles
+    from app.store.files import open_files
     from app.store.records import Actor
     from app.store.store import Store
 
@@ -56,7 +63,8 @@ def opened_state() -> Iterator[State]:
     store.migrate()
     store = store.acting(Actor(_system_user(), "command line"))
     try:
-        yield State(config, store, Bundles(config.home))
+        url = config.store_url or config.home.as_uri()
+        yield State(config, store, open_files(url))
     finally:
         store.dispose()
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from app.store.errors import InvalidBundle, UnknownModel
+from app.store.errors import InvalidBundle, NotShared, UnknownModel
 from app.store.folders import (
     incoming_folder,
     locked,
@@ -15,6 +15,7 @@ from app.store.folders import (
     sync_folder,
 )
 from app.store.records import check_id
+from app.store.shared import SharedFolders
 
 
 class Bundles:
@@ -23,14 +24,19 @@ class Bundles:
     A bundle appears under its name complete and on the disk, or not at all.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, shared: SharedFolders | None = None) -> None:
+        """shared: what servers share them through; None if there is one server."""
         self._folder = home / "bundles"
+        self._shared = shared
 
     def put(self, folder: Path, model_id: str) -> Path:
         """Copy a bundle in, unless it is there; returns where it is kept.
 
+        Other servers can have it as soon as this returns.
+
         Raises InvalidId, InvalidBundle for links and other things that are neither
-        files nor folders, and OSError, for instance when the disk is full.
+        files nor folders, OSError, for instance when the disk is full, and
+        StoreUnreachable when it is here but not there.
         """
         target = self._folder / check_id(model_id)
         make_private(self._folder)
@@ -42,11 +48,34 @@ class Bundles:
                     incoming.rename(target)
             # Also when it was there: whoever renamed it may have died before this.
             os.fsync(descriptor)
+        self.share(model_id)
         return target
 
-    def path(self, model_id: str) -> Path:
-        """Where a bundle is kept; raises InvalidId and UnknownModel."""
+    def share(self, model_id: str) -> None:
+        """Let the other servers have what is here, unless they do.
+
+        Raises InvalidId and StoreUnreachable.
+        """
         target = self._folder / check_id(model_id)
+        if self._shared is not None and target.is_dir():
+            self._shared.send(target)
+
+    def has(self, model_id: str) -> bool:
+        """Whether a bundle is on this machine. Raises InvalidId."""
+        return (self._folder / check_id(model_id)).is_dir()
+
+    def path(self, model_id: str) -> Path:
+        """Where a bundle is kept; one that another server has is fetched first.
+
+        Raises InvalidId, UnknownModel, StoreUnreachable, and BundleRejected for what
+        the store has under its name and is not it.
+        """
+        target = self._folder / check_id(model_id)
+        if self._shared is not None and not target.is_dir():
+            try:
+                self._shared.fetch(target)
+            except NotShared:
+                raise UnknownModel(model_id) from None
         if not target.is_dir():
             raise UnknownModel(model_id)
         return target

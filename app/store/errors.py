@@ -13,6 +13,24 @@ class InvalidStoreUrl(AppError):
     """The URL of the shared files cannot be used."""
 
 
+class StoreUnreachable(AppError):
+    """The files that servers share cannot be reached, or not be read or written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"The store cannot be asked for {path}")
+
+
+class NotShared(AppError):
+    """No server has put such a folder into the store."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"The store has no {path}")
+
+
+class InvalidTar(AppError):
+    """What lies in the store is no tar of plain files."""
+
+
 class StoreUnavailable(AppError):
     """The database does not answer, or not in time."""
 
@@ -68,6 +86,13 @@ class UnknownUser(AppError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no user {name!r}")
+
+
+class CannotOwn(AppError):
+    """The user's role and what the user owns, or would, do not go together."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"User {name!r} owns {what}")
 
 
 class UnknownToken(AppError):

@@ -45,6 +45,49 @@ def incoming_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(incoming, ignore_errors=True)
 
 
+@contextmanager
+def workplace(place: Path) -> Iterator[Path]:
+    """An empty folder that one process and thread at a time has; removed at the end.
+
+    What one that died has left in it is removed first.
+    """
+    while True:
+        place.mkdir(mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Whoever had the lock before has removed the folder, and another may have
+            # made one of the same name.
+            if not _is_at(descriptor, place):
+                continue
+            for left in place.iterdir():
+                _remove(left)
+            try:
+                yield place
+            finally:
+                shutil.rmtree(place)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what processes that died have left; the lock must be held."""
     for unfinished in folder.glob(f"{_INCOMING}*"):
@@ -58,3 +101,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def settle(folder: Path) -> None:
+    """Have private files on the disk, whoever wrote them."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            path.chmod(0o700)
+            settle(path)
+            continue
+        path.chmod(0o600)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
