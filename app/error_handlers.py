@@ -49,7 +49,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.replacement import ReplacementRefused, ThresholdRefused
-from app.store.errors import StoreUnreachable, UnknownDeployment
+from app.store.errors import CannotOwn, StoreUnreachable, UnknownDeployment
 from backends.explanations.base import (
     ExplanationTooSlow,
     NotExplainable,
@@ -75,6 +75,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NoCredentials: 401,
     DatarobotKeyMissing: 401,
     InsufficientScope: 403,
+    CannotOwn: 403,
     DeploymentNotEnabled: 403,
     NotPermitted: 403,
     UnknownDeployment: 404,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,32 @@ def tensor_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     bundles = make_tensor_models(tmp_path_factory.mktemp("tensors"))
     home = tmp_path_factory.mktemp("tensor-home")
     return make_site(home, bundles, compile_nothing, {})
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The URL of an S3 server of this test run."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3://NAME of an empty bucket, which this process and its children may use."""
+    from urllib.request import Request, urlopen
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    name = f"bucket-{secrets.token_hex(6)}"
+    urlopen(Request(f"{object_store}/{name}", method="PUT")).close()
+    return f"s3://{name}"
 
 
 class Caller:

@@ -22,8 +22,7 @@ _KINDS: Final[dict[type, str]] = {
     Deployment: "deployment",
 }
 
-# Whoever reads the audit needs no hash to attack.
-_SECRETS: Final = {"digest": "(changed)", "password": "(changed)"}
+_SECRETS: Final = frozenset({"digest", "password"})
 
 
 def changed(
@@ -31,8 +30,8 @@ def changed(
     old: User | Token | StoredModel | Deployment | None,
     new: User | Token | StoredModel | Deployment | None,
     now: datetime,
-) -> AuditEntry:
-    """The entry of a change; its number is given by the database.
+) -> AuditEntry | None:
+    """The entry of a change, None where nothing changed; the database numbers it.
 
     old, new: the record before and after; one of them may be None.
     """
@@ -41,14 +40,9 @@ def changed(
     before, after = _plain(old), _plain(new)
     action = "create" if before is None else "delete" if after is None else "update"
     if before is not None and after is not None:
-        names = [name for name in after if before.get(name) != after[name]]
-        hidden = {name: _SECRETS[name] for name in names if name in _SECRETS}
-        before = {name: before[name] for name in names} | hidden
-        after = {name: after[name] for name in names} | hidden
-    else:
-        for each in filter(None, (before, after)):
-            for name in _SECRETS.keys() & each.keys():
-                del each[name]
+        before, after = _differences(before, after)
+        if not after:
+            return None
     return AuditEntry(
         number=0,
         created_at=now,
@@ -57,9 +51,40 @@ def changed(
         action=action,
         kind=_KINDS[type(record)],
         object_id=record.id,
-        before=before,
-        after=after,
+        before=_without_secrets(before),
+        after=_without_secrets(after),
     )
+
+
+def _differences(
+    before: dict[str, Any], after: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What differs, of both; of settings those that do, None for the default."""
+    names = [
+        name
+        for name in {**before, **after}
+        # The entry says when.
+        if name != "updated_at" and before.get(name) != after.get(name)
+    ]
+    parts = (
+        {name: before.get(name) for name in names},
+        {name: after.get(name) for name in names},
+    )
+    if "settings" in names:
+        settings = _differences(before["settings"], after["settings"])
+        for part, each in zip(parts, settings, strict=True):
+            part["settings"] = each
+    return parts
+
+
+def _without_secrets(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Whoever reads the audit needs no hash to attack; that there is one stays."""
+    if values is None:
+        return None
+    return {
+        name: "(hidden)" if name in _SECRETS and value is not None else value
+        for name, value in values.items()
+    }
 
 
 def _plain(record: object) -> dict[str, Any] | None:

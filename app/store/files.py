@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from app.store.errors import InvalidStoreUrl
 from app.store.folders import sync_folder
 
-_STEP = 2**20
+# What speaks to object stores below fsspec: their exceptions are no OSErrors.
+_CLIENTS = frozenset({"botocore", "aiobotocore", "aiohttp"})
 
 
 class Files(ABC):
@@ -86,7 +87,7 @@ class Folder(Files):
     @contextmanager
     def writer(self, path: str) -> Iterator[IO[bytes]]:
         target = self._root / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folders(target.parent)
         # Of mode 0600, in the same file system as the name it will get.
         descriptor, part = tempfile.mkstemp(prefix=".part-", dir=target.parent)
         try:
@@ -132,54 +133,67 @@ class Objects(Files):
         return self._url
 
     def open(self, path: str) -> IO[bytes]:
-        system, root = self._system()
-        file: IO[bytes] = system.open(f"{root}/{path}", "rb")
+        with self._asked() as (system, root):
+            file: IO[bytes] = system.open(f"{root}/{path}", "rb")
         return file
 
     @contextmanager
     def writer(self, path: str) -> Iterator[IO[bytes]]:
-        system, root = self._system()
-        # Sent in pieces; the object is made of them at the end only.
-        file = system.open(f"{root}/{path}", "wb", autocommit=False)
-        try:
-            yield file
-        except BaseException:
-            file.discard()
-            raise
-        file.close()
-        file.commit()
-        system.invalidate_cache(f"{root}/{path}".rpartition("/")[0])
+        with self._asked() as (system, root):
+            # Sent in pieces; the object is made of them at the end only.
+            file = system.open(f"{root}/{path}", "wb", autocommit=False)
+            try:
+                yield file
+                file.close()
+                file.commit()
+            except BaseException:
+                # Else it would be sent when it is collected.
+                file.closed = True
+                file.discard()
+                raise
 
     def size(self, path: str) -> int:
-        system, root = self._system()
-        # Another machine may have written it since it was listed here.
-        system.invalidate_cache(f"{root}/{path}".rpartition("/")[0])
-        return int(system.size(f"{root}/{path}"))
+        with self._asked() as (system, root):
+            return int(system.size(f"{root}/{path}"))
 
     def names(self, folder: str) -> list[str]:
-        system, root = self._system()
-        place = f"{root}/{folder}"
-        try:
-            found = system.ls(place, detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
+        with self._asked() as (system, root):
+            place = f"{root}/{folder}".rstrip("/")
+            try:
+                found = system.ls(place, detail=False)
+            except FileNotFoundError:
+                return []
         return sorted(str(each).rpartition("/")[2] for each in found if each != place)
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
-        system, root = self._system()
-        data: bytes = system.cat_file(f"{root}/{path}", start=start, end=end)
+        if end is not None and end <= start:
+            # No range of HTTP says that.
+            return b""
+        with self._asked() as (system, root):
+            data: bytes = system.cat_file(f"{root}/{path}", start=start, end=end)
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        system, root = self._system()
-        system.pipe_file(f"{root}/{path}", data)
+        with self._asked() as (system, root):
+            system.pipe_file(f"{root}/{path}", data)
 
     def remove(self, path: str) -> None:
-        system, root = self._system()
+        with self._asked() as (system, root):
+            try:
+                system.rm(f"{root}/{path}", recursive=True)
+            except FileNotFoundError:
+                pass
+
+    @contextmanager
+    def _asked(self) -> Iterator[tuple[Any, str]]:
         try:
-            system.rm(f"{root}/{path}", recursive=True)
-        except FileNotFoundError:
-            pass
+            yield self._system()
+        except Exception as error:
+            # Of the client libraries, which nobody here knows by name.
+            library = type(error).__module__.partition(".")[0]
+            if isinstance(error, OSError) or library not in _CLIENTS:
+                raise
+            raise OSError(f"The object store does not answer: {error}") from error
 
     def _system(self) -> tuple[Any, str]:
         # Its threads and connections do not survive a fork.
@@ -188,12 +202,22 @@ class Objects(Files):
 
             try:
                 system, root = fsspec.core.url_to_fs(
-                    self._url, skip_instance_cache=True
+                    self._url,
+                    skip_instance_cache=True,
+                    # Other machines write what was listed here before.
+                    use_listings_cache=False,
                 )
             except (ImportError, ValueError) as error:
                 raise InvalidStoreUrl(f"FORETELL_STORE_URL: {error}") from error
             self._opened = os.getpid(), system, root.rstrip("/")
         return self._opened[1], self._opened[2]
+
+
+def _make_folders(folder: Path) -> None:
+    """A folder and those above it, the ones that are missing for their owner only."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_files(url: str) -> Files:

@@ -20,12 +20,14 @@ from sqlalchemy import (
 
 from app.errors import AppError
 from app.store.database import Database
-from app.store.queries import is_storable
+from app.store.queries import is_storable, storable
 from app.store.tables import jobs
 
 Status = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
 # What a runner does next: fetch the input, score it, put the output where it is wanted.
 Phase = Literal["upload", "intake", "score", "deliver", "done"]
+
+Order = Literal["created", "-created", "status", "-status"]
 
 ENDED: Final = frozenset({"COMPLETED", "ABORTED", "FAILED"})
 
@@ -39,6 +41,10 @@ class UnknownJob(AppError):
 
 class JobLost(AppError):
     """Another runner has the job now, or it was ended."""
+
+
+class UploadRefused(AppError):
+    """The job waits for no input, or gets it from another request already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,8 @@ class Jobs:
     def add(self, job: Job) -> None:
         """Enter a new job."""
         with self._database.write() as connection:
-            connection.execute(insert(jobs).values(asdict(job)))
+            values = {name: _kept(each) for name, each in asdict(job).items()}
+            connection.execute(insert(jobs).values(values))
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJob."""
@@ -132,12 +139,15 @@ class Jobs:
         owner_id: str | None,
         statuses: Sequence[str] = (),
         deployment_id: str | None = None,
+        source: str | None = None,
+        order: Order = "-created",
         offset: int = 0,
         limit: int = 20,
     ) -> tuple[list[Job], int]:
-        """Some of the jobs, newest first, and how many there are in all.
+        """Some of the jobs, and how many there are in all.
 
-        owner_id: None for everybody's. statuses: empty for all.
+        owner_id: None for everybody's. statuses: empty for all. order: `-created` has
+        the newest first, and within a status they are so as well.
         """
         wanted: list[ColumnElement[bool]] = []
         if owner_id is not None:
@@ -145,12 +155,14 @@ class Jobs:
         if statuses:
             wanted.append(jobs.c.status.in_(statuses))
         if deployment_id is not None:
-            wanted.append(jobs.c.deployment_id == deployment_id)
+            wanted.append(jobs.c.deployment_id == storable(deployment_id))
+        if source is not None:
+            wanted.append(jobs.c.source == storable(source))
         with self._database.read() as connection:
             rows = connection.execute(
                 select(jobs)
                 .where(*wanted)
-                .order_by(jobs.c.created_at.desc(), jobs.c.id)
+                .order_by(*_ORDERS[order], jobs.c.id)
                 .offset(offset)
                 .limit(limit)
             ).all()
@@ -180,6 +192,34 @@ class Jobs:
             if old.has_ended:
                 raise JobLost(f"Batch prediction job {job_id} has ended")
             return _save(connection, old, changes, log)
+
+    def receive(self, job_id: str, sender: str, lease: timedelta) -> Job:
+        """Have a request send the job's input, and no other for the time of the lease.
+
+        Raises UnknownJob, and UploadRefused where the job waits for none.
+        """
+        with self._database.write() as connection:
+            old = _get(connection, job_id, lock=True)
+            now = datetime.now(UTC)
+            _check_receives(old, sender, now)
+            return _save(
+                connection, old, {"runner": sender, "lease_until": now + lease}, ""
+            )
+
+    def received(
+        self, job_id: str, sender: str, changes: Mapping[str, Any], log: str = ""
+    ) -> Job:
+        """Change a job whose input a request sends, and let go of it.
+
+        Raises UnknownJob, and UploadRefused if it is another's by now.
+        """
+        with self._database.write() as connection:
+            old = _get(connection, job_id, lock=True)
+            if old.runner != sender:
+                raise UploadRefused("Another request has sent the job's input")
+            _check_receives(old, sender, datetime.now(UTC))
+            let_go = {"runner": None, "lease_until": None}
+            return _save(connection, old, {**let_go, **changes}, log)
 
     def claim(self, runner: str, lease: timedelta) -> Job | None:
         """Take the job that has waited longest; None if none waits.
@@ -263,6 +303,24 @@ class Jobs:
             connection.execute(jobs.delete().where(jobs.c.id == job_id))
 
 
+_ORDERS: Final[Mapping[str, tuple[ColumnElement[Any], ...]]] = {
+    "created": (jobs.c.created_at.asc(),),
+    "-created": (jobs.c.created_at.desc(),),
+    "status": (jobs.c.status.asc(), jobs.c.created_at.desc()),
+    "-status": (jobs.c.status.desc(), jobs.c.created_at.desc()),
+}
+
+
+def _check_receives(job: Job, sender: str, now: datetime) -> None:
+    """Raise UploadRefused unless the sender may bring the job's input now."""
+    if job.has_ended:
+        raise UploadRefused("The job has ended, and takes no input")
+    if job.phase != "upload":
+        raise UploadRefused("The job has its input, and takes no other")
+    if job.runner not in (None, sender) and job.lease_until and now < job.lease_until:
+        raise UploadRefused("The job's input is being sent by another request")
+
+
 def stamped(text: str, moment: datetime) -> str:
     """A line for a job's log, as clients know them."""
     return f"{text} at {moment:%Y-%m-%d %H:%M:%S.%f}"
@@ -290,10 +348,15 @@ def _save(
         new = replace(new, status_details=log, logs=[*old.logs, log])
     # What did not change is not written: another may be changing it.
     values = {
-        field.name: getattr(new, field.name)
+        field.name: _kept(getattr(new, field.name))
         for field in fields(Job)
         if getattr(new, field.name) != getattr(old, field.name)
     }
     if values:
         connection.execute(update(jobs).where(jobs.c.id == old.id).values(values))
-    return new
+    return replace(new, **values)
+
+
+def _kept(value: Any) -> Any:
+    # A reason may repeat a row's text, which a database may be unable to keep.
+    return storable(value) if isinstance(value, str) else value

@@ -76,6 +76,11 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
+def storable(text: str) -> str:
+    """The text, with a mark in the place of what a database cannot keep."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def raise_generation(connection: Connection) -> None:
     """Begin a change.
 
@@ -127,6 +132,12 @@ def get_user(connection: Connection, name: str) -> User:
     if user is None:
         raise UnknownUser(name)
     return user
+
+
+def owns_deployments(connection: Connection, user_id: str) -> bool:
+    """Whether the user owns any."""
+    query = select(deployments.c.id).where(deployments.c.owner_id == user_id).limit(1)
+    return connection.execute(query).one_or_none() is not None
 
 
 def all_tokens(connection: Connection) -> list[Token]:
@@ -203,7 +214,7 @@ def audit_entries(
     """Newest first; see `Store.audit`."""
     conditions = []
     if object_id is not None:
-        conditions.append(audit.c.object_id == object_id)
+        conditions.append(audit.c.object_id == storable(object_id))
     if before is not None:
         conditions.append(audit.c.number < before)
     found = connection.execute(
@@ -214,10 +225,9 @@ def audit_entries(
 
 def save_operation(connection: Connection, operation: Operation) -> None:
     """Enter an operation, or write it over the one with its id."""
-    made = _INSERTS[connection.dialect.name](operations).values(asdict(operation))
-    connection.execute(
-        made.on_conflict_do_update(index_elements=["id"], set_=asdict(operation))
-    )
+    values = asdict(operation) | {"message": storable(operation.message)}
+    made = _INSERTS[connection.dialect.name](operations).values(values)
+    connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 def find_operation(connection: Connection, operation_id: str) -> Operation | None:

@@ -137,6 +137,13 @@ class StoredModel:
     owner_id: str
     nbytes: int
 
+    def is_used_by(self, caller: Caller) -> bool:
+        """Its owner and admins may deploy it, by a token that opens all of theirs."""
+        user = caller.user
+        if user.role == "predictor" or caller.deployment_id is not None:
+            return False
+        return user.admin or user.id == self.owner_id
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSettings:
@@ -169,6 +176,7 @@ class DeploymentSettings:
         and its model, 24 hex digits; None: the deployment's own and its model's.
     humility_enabled: whether rows are held against the humility rules.
     humility: the rules, in the order of their application; at most ten.
+    python_hook: id of the model whose Python code may be run; None: no code is.
 
     Raises InvalidSetting naming the setting that has a wrong value.
     """
@@ -194,6 +202,7 @@ class DeploymentSettings:
     project_model_id: str | None = None
     humility_enabled: bool = True
     humility: tuple[Rule, ...] = ()
+    python_hook: str | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -216,7 +225,7 @@ class DeploymentSettings:
                 object.__setattr__(self, name, _whole(name, value, 1, most))
         if self.association_id is not None:
             _check_column("association_id", self.association_id)
-        for name in ("project_id", "project_model_id"):
+        for name in ("project_id", "project_model_id", "python_hook"):
             _check_hex(name, getattr(self, name))
         if self.humility != ():
             _check_rules(self.humility)

@@ -19,6 +19,7 @@ from app.store import queries, schema
 from app.store.auditing import changed
 from app.store.database import Database
 from app.store.errors import (
+    CannotOwn,
     DeploymentIdTaken,
     InvalidName,
     InvalidSetting,
@@ -150,7 +151,8 @@ class Store:
     ) -> User:
         """Change what is given; password: hashed, as `User` has it.
 
-        Raises UnknownUser.
+        Raises UnknownUser, and CannotOwn for the role of a predictor if the user owns
+        deployments.
         """
         changes: dict[str, Any] = {}
         if role is not None:
@@ -160,6 +162,8 @@ class Store:
         with self._change() as connection:
             old = queries.get_user(connection, name)
             new = replace(old, **changes)
+            if new.role == "predictor" and queries.owns_deployments(connection, old.id):
+                raise CannotOwn(name, "deployments, which are to be deleted first")
             self._save(connection, old, new)
         return new
 
@@ -227,13 +231,13 @@ class Store:
         """Enter a model whose bundle is kept; one that is there stays as it was.
 
         owner: a user's name. nbytes: size of the bundle.
-        Raises InvalidId, InvalidName and UnknownUser.
+        Raises InvalidId, InvalidName, UnknownUser and CannotOwn.
         """
         check_id(model.id)
         if not queries.is_storable(model.name + model.target):
             raise InvalidName("The model's name or target has broken characters")
         with self._change() as connection:
-            user = queries.get_user(connection, owner)
+            user = _owner(connection, owner)
             found = queries.find_model(connection, model.id)
             if found is not None:
                 return found
@@ -266,14 +270,14 @@ class Store:
 
         owner: a user's name. model_id: None for one that is scored elsewhere.
         threshold: None for the model's own. deployment_id: None for a random one.
-        Raises InvalidName, InvalidId, InvalidSetting, UnknownUser, UnknownModel and
-        DeploymentIdTaken.
+        Raises InvalidName, InvalidId, InvalidSetting, UnknownUser, CannotOwn,
+        UnknownModel and DeploymentIdTaken.
         """
         _check_name(label, "A label")
         threshold = check_threshold(threshold)
         chosen = new_id() if deployment_id is None else check_id(deployment_id)
         with self._change() as connection:
-            user = queries.get_user(connection, owner)
+            user = _owner(connection, owner)
             queries.check_model(connection, model_id)
             if queries.find_deployment(connection, chosen) is not None:
                 raise DeploymentIdTaken(chosen)
@@ -481,7 +485,9 @@ class Store:
         old: queries.Record | None,
         new: queries.Record | None,
     ) -> None:
-        queries.tell(connection, changed(self._actor, old, new, _now()))
+        entry = changed(self._actor, old, new, _now())
+        if entry is not None:
+            queries.tell(connection, entry)
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
@@ -492,6 +498,14 @@ class Store:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _owner(connection: Connection, name: str) -> User:
+    """A user who may own what is made; raises UnknownUser and CannotOwn."""
+    user = queries.get_user(connection, name)
+    if user.role == "predictor":
+        raise CannotOwn(name, "nothing: a predictor asks for predictions alone")
+    return user
 
 
 def _new_token(expires: timedelta | None) -> tuple[Token, str]:
