@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from app.commands import bundles, deployments, server
+from app.commands.audit import audit
 from app.commands.explain import explain
 from app.commands.humility import humility
 from app.commands.package import package
@@ -124,6 +125,8 @@ for verb in (
     deployments.disable,
     deployments.enable,
     deployments.delete,
+    deployments.share,
+    audit,
     humility,
     user,
     token,

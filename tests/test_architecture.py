@@ -60,7 +60,9 @@ MEMBERS = {
     # The type of exception that its bodies raise.
     "gunicorn": ["app.front", "app.receiving"],
     # Only what it knows of HTTP; no request, no response.
-    "werkzeug": [*WEB, "app.body", "app.multipart", "app.packing", "app.rows.body"],
+    "werkzeug": [*WEB, "app.body", "app.multipart", "app.packing", "app.rows.body"]
+    # Its hashes of passwords.
+    + ["app.passwords"],
 }
 
 # Ours, and all of ours that it may import. The first pattern that fits counts.
@@ -69,6 +71,7 @@ LAYERS = {
     "backends": ["backends.*"],
     "backends.*": ["backends", "backends.*"],
     "app.errors": [],
+    "app.passwords": ["app.errors"],
     "app.machine": [],
     "app.config": ["app.machine"],
     "app.store.*": [
@@ -150,6 +153,7 @@ NEVER_IN_A_REQUEST = {
     "BoundsUnknown": "the command line asks for bounds",
     "InvalidBundle": "the command line changes the store",
     "SpecError": "told as ModelUnavailable when a model is loaded",
+    "PasswordRefused": "the command line sets passwords",
     "NameTaken": "the command line changes the store",
     "DeploymentIdTaken": "the command line changes the store",
     "UnknownUser": "the command line changes the store",

@@ -102,6 +102,7 @@ def _setting_value(name: str, text: str) -> Any:
 
 _ID = click.argument("deployment_id", metavar="ID")
 _BUNDLE = click.Path(path_type=Path)
+_IMPORTANCE = click.Choice(["CRITICAL", "HIGH", "MODERATE", "LOW"])
 
 
 @click.command()
@@ -194,9 +195,13 @@ def _summary(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "task": model and model.task,
         "target": model and model.target,
         "threshold": deployment.threshold,
+        "description": deployment.description,
+        "importance": deployment.importance,
+        "shared_with": [snapshot.users[each].name for each in deployment.shared_with],
         "settings": deployment.settings.to_json(),
         "created_at": moment(deployment.created_at),
         "updated_at": moment(deployment.updated_at),
+        "deployed_at": moment(deployment.deployed_at),
     }
 
 
@@ -252,7 +257,10 @@ def _urls_of(model: Model, urls: dict[str, str]) -> dict[str, str]:
 
 
 def _print_deployment(facts: dict[str, Any]) -> None:
-    first = ("id", "label", "enabled", "owner", "threshold", "created_at", "updated_at")
+    first = (
+        *("id", "label", "description", "importance", "enabled", "owner"),
+        *("shared_with", "threshold", "created_at", "updated_at", "deployed_at"),
+    )
     model = facts["model"]
     shown = {name.replace("_at", ""): facts[name] for name in first}
     if facts["threshold"] is None and facts["task"] == "binary" and model is not None:
@@ -376,6 +384,8 @@ def _old(state: State, model_id: str) -> Model | StoredModel:
 @click.option(
     "--enabled/--disabled", default=None, help="Whether it answers predictions."
 )
+@click.option("--description", help="What it is for; empty: nothing is said.")
+@click.option("--importance", type=_IMPORTANCE, help="How much depends on it.")
 @click.option(
     "--set",
     "settings",
@@ -390,15 +400,18 @@ def update(
     label: str | None,
     threshold: float | str | None,
     enabled: bool | None,
+    description: str | None,
+    importance: str | None,
     settings: tuple[tuple[str, Any], ...],
     as_json: bool,
 ) -> None:
-    """Change label, threshold or settings.
+    """Change label, threshold, description, importance or settings.
 
     What is not given stays. All of it counts at once, in running servers within a
     second.
     """
-    if label is threshold is enabled is None and not settings:
+    given = (label, threshold, enabled, description, importance)
+    if all(each is None for each in given) and not settings:
         raise click.UsageError("Nothing to change: give an option.")
     with opened_state() as state:
         if isinstance(threshold, float):
@@ -410,6 +423,8 @@ def update(
             threshold=_wanted(threshold),
             enabled=enabled,
             settings=dict(settings) or None,
+            description=_said(description),
+            importance=importance,
         )
         _print_changed(changed, state, "is updated", as_json)
 
@@ -432,6 +447,14 @@ def _wanted(
     if threshold is None:
         return Unchanged.UNCHANGED
     return None if isinstance(threshold, str) else threshold
+
+
+def _said(
+    description: str | None,
+) -> str | Literal[Unchanged.UNCHANGED]:
+    from app.store.store import Unchanged
+
+    return Unchanged.UNCHANGED if description is None else description
 
 
 def _task(state: State, deployment_id: str) -> str | None:
@@ -466,6 +489,22 @@ def _print_changed(
         print_json(_summary(deployment, state.store.snapshot()))
     else:
         click.echo(f"{deployment.id} {what}")
+
+
+@click.command()
+@_ID
+@click.argument("user", metavar="NAME")
+@click.option("--remove", is_flag=True, help="No longer.")
+@json_option
+def share(deployment_id: str, user: str, remove: bool, as_json: bool) -> None:
+    """Let a user ask a deployment for predictions.
+
+    The user sees it, and changes nothing of it.
+    """
+    with opened_state() as state:
+        changed = state.store.share_deployment(deployment_id, user, shared=not remove)
+        what = "is no longer shared" if remove else "is shared"
+        _print_changed(changed, state, f"{what} with {user}", as_json)
 
 
 @click.command()

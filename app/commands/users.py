@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from app.commands.printing import json_option, moment, print_json, print_table
 from app.commands.state import opened_state
 
 if TYPE_CHECKING:
-    from app.store.records import Token, User
+    from app.store.records import Role, Token, User
     from app.store.store import Store
 
+_ROLE = click.Choice(["admin", "user", "predictor"])
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -32,12 +34,20 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("name")
-@click.option("--admin", is_flag=True, help="Sees and uses everybody's deployments.")
+@click.option(
+    "--role",
+    type=_ROLE,
+    help="admin: everybody's deployments; user: the own ones; predictor: asks what is"
+    " shared for predictions.  [user]",
+)
+@click.option("--admin", is_flag=True, help="The same as --role admin.")
 @json_option
-def add_user(name: str, admin: bool, as_json: bool) -> None:
+def add_user(name: str, role: Role | None, admin: bool, as_json: bool) -> None:
     """Add a user and print the user's id."""
+    if admin and role not in (None, "admin"):
+        raise click.UsageError("--admin goes with no other --role.")
     with opened_state() as state:
-        added = state.store.add_user(name, admin=admin)
+        added = state.store.add_user(name, role="admin" if admin else role or "user")
     if as_json:
         print_json(_user_facts(added))
     else:
@@ -53,8 +63,58 @@ def list_users(as_json: bool) -> None:
     if as_json:
         print_json(list(map(_user_facts, users)))
     else:
-        rows = [(each.id, each.name, each.admin, each.created_at) for each in users]
-        print_table(("ID", "NAME", "ADMIN", "CREATED"), rows)
+        rows = [(each.id, each.name, each.role, each.created_at) for each in users]
+        print_table(("ID", "NAME", "ROLE", "CREATED"), rows)
+
+
+@user.command("update")
+@click.argument("name")
+@click.option("--role", type=_ROLE, required=True, help="See `foretell user add`.")
+@json_option
+def update_user(name: str, role: Role, as_json: bool) -> None:
+    """Give a user another role; it counts within a second."""
+    with opened_state() as state:
+        changed = state.store.update_user(name, role=role)
+    if as_json:
+        print_json(_user_facts(changed))
+    else:
+        click.echo(f"{changed.id} has the role {changed.role}")
+
+
+@user.command("password")
+@click.argument("name")
+@click.option(
+    "--stdin", "from_stdin", is_flag=True, help="Read it from standard input."
+)
+@json_option
+def set_password(name: str, from_stdin: bool, as_json: bool) -> None:
+    """Set a user's password, for which /predApi/v1.0/api_token gives out tokens.
+
+    It is asked for twice and not shown; tokens that were given out stay good.
+    """
+    from app.passwords import hash_password
+
+    with opened_state() as state:
+        state.store.user_by_name(name)
+        password = _read_password(from_stdin)
+        changed = state.store.update_user(name, password=hash_password(password))
+    if as_json:
+        print_json(_user_facts(changed))
+    else:
+        click.echo(f"{changed.id} has a new password")
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        # One line, as `echo` and files bring it.
+        line = sys.stdin.readline()
+        return line.removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask at: give --stdin.")
+    password: str = click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return password
 
 
 @click.group()
@@ -152,7 +212,9 @@ def _user_facts(user: User) -> dict[str, Any]:
     return {
         "id": user.id,
         "name": user.name,
+        "role": user.role,
         "admin": user.admin,
+        "has_password": user.password is not None,
         "created_at": moment(user.created_at),
     }
 

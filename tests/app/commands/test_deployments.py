@@ -439,3 +439,26 @@ def test_show_tells_of_a_model_that_is_not_compiled(
     found = run_json("show", sale)
     assert found["engine"] == "lightgbm"
     assert "a server does so when it starts" in found["engine_reason"]
+
+
+def test_description_and_importance_are_shown(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    run("update", external, "--description", "for tests", "--importance", "CRITICAL")
+    shown = run_json("show", external)
+    assert (shown["description"], shown["importance"]) == ("for tests", "CRITICAL")
+    assert "for tests" in run("show", external).stdout
+    run("update", external, "--description", "")
+    assert run_json("show", external)["description"] is None
+    run("update", external, "--importance", "high", code=2)
+
+
+def test_deployment_is_shared_and_no_longer(
+    run: Run, run_json: RunJson, external: str
+) -> None:
+    run("user", "add", "bot", "--role", "predictor")
+    assert "is shared with bot" in run("share", external, "bot").stdout
+    assert run_json("show", external)["shared_with"] == ["bot"]
+    assert "no longer" in run("share", external, "bot", "--remove").stdout
+    assert run_json("show", external)["shared_with"] == []
+    assert "'eve'" in run("share", external, "eve", code=1).stderr

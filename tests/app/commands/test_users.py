@@ -22,13 +22,71 @@ def test_users_are_listed(run: Run, run_json: RunJson) -> None:
         ("bob", False),
     ]
     lines = run("user", "list").stdout.splitlines()
-    assert lines[0].split() == ["ID", "NAME", "ADMIN", "CREATED"]
-    assert lines[1].split()[1:3] == ["ada", "yes"]
+    assert lines[0].split() == ["ID", "NAME", "ROLE", "CREATED"]
+    assert lines[1].split()[1:3] == ["ada", "admin"]
 
 
 def test_user_name_is_taken_once(run: Run) -> None:
     run("user", "add", "ada")
     assert "'ada'" in run("user", "add", "ada", code=1).stderr
+
+
+@pytest.mark.parametrize("role", ["admin", "user", "predictor"])
+def test_user_is_added_with_a_role(run: Run, run_json: RunJson, role: str) -> None:
+    run("user", "add", "ada", "--role", role)
+    found = run_json("user", "list")[0]
+    assert (found["role"], found["admin"]) == (role, role == "admin")
+
+
+def test_admin_is_no_other_role(run: Run) -> None:
+    run("user", "add", "ada", "--admin", "--role", "user", code=2)
+    run("user", "add", "ada", "--role", "boss", code=2)
+
+
+def test_user_gets_another_role(run: Run, run_json: RunJson) -> None:
+    run("user", "add", "ada")
+    assert run_json("user", "update", "ada", "--role", "predictor")["role"] == (
+        "predictor"
+    )
+    assert "'eve'" in run("user", "update", "eve", "--role", "user", code=1).stderr
+
+
+def test_owner_stays_no_predictor(run: Run, external: str) -> None:
+    stderr = run("user", "update", "ada", "--role", "predictor", code=1).stderr
+    assert "'ada' owns deployments" in stderr
+
+
+def test_predictor_is_no_owner(run: Run) -> None:
+    run("user", "add", "bot", "--role", "predictor")
+    deploy = ("deploy", "--external", "--label", "x", "--owner", "bot")
+    assert "'bot' owns nothing" in run(*deploy, code=1).stderr
+    run("token", "create", "bot")
+
+
+def test_password_is_read_from_standard_input(run: Run, run_json: RunJson) -> None:
+    run("user", "add", "ada")
+    assert not run_json("user", "list")[0]["has_password"]
+    result = run("user", "password", "ada", "--stdin", input="correct horse\n")
+    assert "horse" not in result.output
+    assert run_json("user", "list")[0]["has_password"]
+
+
+@pytest.mark.parametrize("given", ["", "short\n", "x" * 1025 + "\n"])
+def test_unusable_password_is_refused(run: Run, run_json: RunJson, given: str) -> None:
+    run("user", "add", "ada")
+    run("user", "password", "ada", "--stdin", code=1, input=given)
+    assert not run_json("user", "list")[0]["has_password"]
+
+
+def test_password_needs_a_terminal_or_stdin(run: Run) -> None:
+    run("user", "add", "ada")
+    stderr = run("user", "password", "ada", code=2, input="correct horse\n").stderr
+    assert "--stdin" in stderr
+
+
+def test_password_of_nobody_is_refused(run: Run) -> None:
+    asked = run("user", "password", "eve", "--stdin", code=1, input="correct horse\n")
+    assert "'eve'" in asked.stderr
 
 
 def test_token_is_shown_alone_and_once(run: Run, run_json: RunJson) -> None:
