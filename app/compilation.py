@@ -93,7 +93,7 @@ def _compile(
 ) -> Verdict:
     def fill(incoming: Path) -> None:
         fill_with = _fill_each if model.files else _fill_one
-        if model.task == "tensors":
+        if model.task in ("tensors", "unstructured"):
             fill_with = _fill_none
         try:
             verdict = fill_with(folder, model, incoming, config)

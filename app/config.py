@@ -92,6 +92,9 @@ class Config:
     model_memory: int = _setting(
         4_294_967_296, "memory that parsing and checking a model may take", "bytes"
     )
+    hook_seconds: float = _setting(
+        60.0, "time that a Python hook may take to answer a request", "s"
+    )
     max_upload: int = _setting(
         21_474_836_480, "largest bundle, and largest input of a batch job", "bytes"
     )

@@ -87,6 +87,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     if snapshot is not None:
         yield _bundles(config, snapshot)
         yield _engines(config, snapshot)
+        if (found := surroundings.hooks(snapshot)) is not None:
+            yield found
         yield _memory(config, snapshot)
 
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from app.context import current_record
 from app.errors import (
+    AlreadyInStatus,
     BodyTooLarge,
     BodyUnreadable,
     DatarobotKeyMissing,
@@ -25,11 +26,13 @@ from app.errors import (
     DuplicateColumns,
     ExplainedDeploymentNotFound,
     FormInsteadOfJson,
+    HookNotAllowed,
     InsufficientScope,
     IntervalsUnknown,
     InvalidToken,
     IsForecasting,
     IsTimeSeries,
+    IsUnstructured,
     JsonUnreadable,
     ModelUnavailable,
     NoCredentials,
@@ -38,18 +41,29 @@ from app.errors import (
     NotPermitted,
     NotReady,
     NotTimeSeries,
+    NotUnstructured,
     OutputColumnsClash,
     Overloaded,
     PassthroughColumnsMissing,
     PredictionNotFinite,
+    QueryNotAccepted,
     ScoredElsewhere,
     SlowClient,
     TakesTensors,
     TooManyRequests,
     UnsupportedMediaType,
 )
+from app.humility_changes import HumilityRefused, SeriesUnknown, UnknownRule
 from app.replacement import ReplacementRefused, ThresholdRefused
-from app.store.errors import CannotOwn, StoreUnreachable, UnknownDeployment
+from app.store.errors import (
+    CannotOwn,
+    InvalidName,
+    InvalidSetting,
+    StoreUnavailable,
+    StoreUnreachable,
+    UnknownDeployment,
+    UnknownUser,
+)
 from backends.explanations.base import (
     ExplanationTooSlow,
     NotExplainable,
@@ -57,8 +71,15 @@ from backends.explanations.base import (
 )
 from backends.features import DataError
 from backends.humility import HumilityError
+from backends.humility_json import InvalidRule
 from backends.tensors.refusals import DataUrlInvalid, FeatureMissing, TypeMismatch
 from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
+from backends.unstructured.refusals import (
+    AnswerTooLarge,
+    ContentNotTaken,
+    HookFailed,
+    HookTooSlow,
+)
 from schemas.arguments import InvalidArgument, InvalidInstant
 from schemas.management import InvalidFields
 
@@ -92,6 +113,14 @@ _STATUS: Final[dict[type[Exception], int]] = {
     IntervalsUnknown: 422,
     TakesTensors: 422,
     IsForecasting: 422,
+    IsUnstructured: 422,
+    NotUnstructured: 422,
+    HookNotAllowed: 422,
+    HookFailed: 422,
+    HookTooSlow: 504,
+    QueryNotAccepted: 400,
+    ContentNotTaken: 415,
+    AnswerTooLarge: 413,
     ForecastRefused: 400,
     ForecastTooLarge: 413,
     NotAcceptable: 406,
@@ -99,7 +128,15 @@ _STATUS: Final[dict[type[Exception], int]] = {
     InvalidInstant: 400,
     PassthroughColumnsMissing: 400,
     OutputColumnsClash: 422,
+    AlreadyInStatus: 409,
     InvalidFields: 422,
+    InvalidName: 422,
+    InvalidRule: 422,
+    InvalidSetting: 422,
+    UnknownUser: 422,
+    HumilityRefused: 422,
+    SeriesUnknown: 422,
+    UnknownRule: 404,
     ReplacementRefused: 422,
     ThresholdRefused: 422,
     FormInsteadOfJson: 422,
@@ -113,6 +150,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     PredictionNotFinite: 422,
     Overloaded: 503,
     NotReady: 503,
+    StoreUnavailable: 503,
     ModelUnavailable: 503,
     StoreUnreachable: 503,
     DeadlineExceeded: 504,
@@ -150,6 +188,7 @@ _UNKNOWN_URL = (
     "The requested URL was not found on the server.  If you entered the URL manually,"
     " please check your spelling and try again."
 )
+_STORE_AWAY = "The server's database does not answer; try again shortly"
 _INTERNAL = "The server met an internal error; its log has the request id"
 
 
@@ -177,6 +216,10 @@ def _any(error: Exception) -> Response:
     if status == 503 and error.__cause__ is not None:
         log.error("request %s: %s", current_record().request_id, error.__cause__)
     text = error.message if isinstance(error, InvalidArgument) else str(error)
+    if isinstance(error, StoreUnavailable):
+        # The reason is the driver's, and names the database.
+        log.error("request %s: %s", current_record().request_id, error)
+        text = _STORE_AWAY
     response = _told(error, text, status)
     if isinstance(error, InvalidFields):
         response = message(text, status, error.errors)

@@ -85,6 +85,43 @@ class TakesTensors(AppError):
         )
 
 
+class IsUnstructured(AppError):
+    """The model takes bytes, where one that takes rows is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The deployment's model is unstructured: send its requests to"
+            " /predictionsUnstructured"
+        )
+
+
+class NotUnstructured(AppError):
+    """The model takes rows, where one that takes bytes is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only unstructured custom models can be used with this endpoint. Use"
+            " /predictions instead."
+        )
+
+
+class QueryNotAccepted(AppError):
+    """A query at an address that takes none."""
+
+    def __init__(self) -> None:
+        super().__init__("Query parameters not accepted on this endpoint")
+
+
+class HookNotAllowed(AppError):
+    """The model is code that the server's operator did not allow to be run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The deployment's model is a Python hook, which is not run unless the"
+            " server's operator allows it: foretell update <id> --allow-python-hook"
+        )
+
+
 class IsForecasting(AppError):
     """Rows by name of a model that needs the history of series."""
 
@@ -176,6 +213,16 @@ class JsonUnreadable(BodyUnreadable):
     """The body is to be JSON and is not."""
 
 
+class AlreadyInStatus(AppError):
+    """The deployment is to become what it is.
+
+    Source: the wire contract, a recorded answer.
+    """
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"Deployment already in {status} status.")
+
+
 class FormInsteadOfJson(AppError):
     """The body is a form where an object in JSON is needed."""
 
@@ -227,6 +274,10 @@ class PredictionNotFinite(AppError):
 
     def __init__(self, row: int) -> None:
         super().__init__(f"row {row}: the model's prediction is not a finite number")
+
+
+class OutputColumnsRefused(AppError):
+    """What a job says of its output's columns does not fit the model's."""
 
 
 class OutputColumnsClash(AppError):

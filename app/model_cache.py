@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import backends
-from app.errors import TakesTensors
+from app.errors import IsUnstructured, TakesTensors
 from backends.base import Backend
 from backends.bundle import BundleRejected
 from backends.bundle import read as read_bundle
 from backends.explanations.materials import Materials
 from backends.features import Decoder
-from backends.model import Model
+from backends.model import PYTHON, Model
+from backends.unstructured.code import HookCode
 
 if TYPE_CHECKING:
     from backends.tensors.backend import TensorBackend
+    from backends.unstructured.graph import GraphBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,20 @@ class ServedTensors:
         return self.backend.nbytes
 
 
-Served = ServedModel | ServedTensors
+@dataclass(frozen=True, slots=True)
+class ServedUnstructured:
+    """A model that takes bytes and answers bytes."""
+
+    model: Model
+    backend: GraphBackend | HookCode
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, for the model cache's budget."""
+        return self.backend.nbytes
+
+
+Served = ServedModel | ServedTensors | ServedUnstructured
 
 
 class ModelCache:
@@ -140,6 +155,8 @@ def load(folder: Path, compiled: Path | None) -> Served:
     Raises ModelFileRejected and BundleRejected.
     """
     model = read_bundle(folder)
+    if model.task == "unstructured":
+        return _load_unstructured(folder, model)
     if model.task != "tensors":
         return _load(folder, model, compiled)
     # What it brings is imported where there are such models.
@@ -148,12 +165,23 @@ def load(folder: Path, compiled: Path | None) -> Served:
     return ServedTensors(model, TensorBackend(folder, model))
 
 
+def _load_unstructured(folder: Path, model: Model) -> ServedUnstructured:
+    if model.format == PYTHON:
+        return ServedUnstructured(model, HookCode(folder, model))
+    # What it brings is imported where there are such models.
+    from backends.unstructured.graph import GraphBackend
+
+    return ServedUnstructured(model, GraphBackend(folder, model))
+
+
 def load_served(folder: Path, compiled: Path | None) -> ServedModel:
     """Load the model of a bundle, one that takes columns; see `load`.
 
-    Raises TakesTensors for another.
+    Raises TakesTensors and IsUnstructured for another.
     """
     model = read_bundle(folder)
+    if model.task == "unstructured":
+        raise IsUnstructured
     if model.task == "tensors":
         raise TakesTensors
     return _load(folder, model, compiled)

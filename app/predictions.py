@@ -22,6 +22,7 @@ from app.errors import (
     DeploymentNotActive,
     ExplainedDeploymentNotFound,
     IsTimeSeries,
+    IsUnstructured,
     NoDataToPredict,
     NotAcceptable,
     NotTimeSeries,
@@ -35,7 +36,7 @@ from app.explanation_request import (
     read_request,
 )
 from app.front import Answered
-from app.model_cache import Served, ServedModel, ServedTensors
+from app.model_cache import Served, ServedModel, ServedTensors, ServedUnstructured
 from app.packing import packed
 from app.receiving import body_of, caller_of, model_of
 from app.services import Services
@@ -182,6 +183,8 @@ def not_found(*ids: str) -> ExplainedDeploymentNotFound:
 
 
 def _tabular(served: Served) -> ServedModel:
+    if isinstance(served, ServedUnstructured):
+        raise IsUnstructured
     if isinstance(served, ServedTensors):
         raise TakesTensors
     return served

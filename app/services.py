@@ -21,6 +21,7 @@ from app.store.files import open_files
 from app.store.jobs import Jobs
 from app.store.records import Actor, Caller, Deployment, Snapshot
 from app.store.store import Store
+from app.unstructured.hooks import Hooks
 from backends import compiled
 
 # Before the store was read: no generation is negative.
@@ -62,6 +63,7 @@ class Services:
         )
         self.rate_limits = RateLimits()
         self.slow_clients = SlowClients()
+        self.hooks = Hooks(config, self._may_run)
         self.humility_counts = HumilityCounts()
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0
@@ -255,6 +257,12 @@ class Services:
                 log.warning("the store can be read again")
             self._is_following = True
 
+    def _may_run(self, deployment_id: str, model_id: str) -> bool:
+        deployment = self.snapshot.deployments.get(deployment_id)
+        return deployment is not None and (
+            deployment.model_id == deployment.settings.python_hook == model_id
+        )
+
     def _keep_counts(self) -> None:
         try:
             self.humility_counts.keep(self.store)
@@ -282,7 +290,8 @@ class Services:
         self._loaded.set()
 
     def close(self) -> None:
-        """Give back the database's connections."""
+        """Give back the database's connections, and end the hooks' processes."""
+        self.hooks.close()
         self.store.dispose()
 
 

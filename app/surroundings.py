@@ -10,6 +10,7 @@ from app.config import Config
 from app.errors import AppError
 from app.findings import Finding, Problem
 from app.store.files import open_files
+from app.store.records import Snapshot
 
 _SECONDS: Final = 5.0
 
@@ -48,6 +49,38 @@ def cluster(config: Config) -> Finding | None:
         remedy = "start it, or correct FORETELL_DASK_SCHEDULER: tcp://HOST:PORT"
         problems.append(Problem(text, remedy))
     return Finding("dask", facts, problems)
+
+
+def hooks(snapshot: Snapshot) -> Finding | None:
+    """Whose code is run for deployments, and how apart; None if nobody's is."""
+    allowed = [
+        each
+        for each in snapshot.deployments.values()
+        if each.model_id is not None and each.settings.python_hook == each.model_id
+    ]
+    if not allowed:
+        return None
+    # What it brings is imported where there are hooks.
+    from backends.unstructured.confinement import can_isolate
+
+    is_apart = can_isolate()
+    facts = {"allowed": [each.id for each in allowed], "network": not is_apart}
+    problems = [
+        Problem(
+            f"deployment {each.id} ({each.label}) runs Python code of model"
+            f" {each.model_id} as the user of the service",
+            f"foretell update {each.id} --forbid-python-hook, unless it shall",
+        )
+        for each in allowed
+    ]
+    if not is_apart:
+        problems.append(
+            Problem(
+                "the kernel does not let Python hooks be kept from the network",
+                "allow user namespaces, or keep the service from the network",
+            )
+        )
+    return Finding("python hooks", facts, problems)
 
 
 def without_password(url: str) -> str:

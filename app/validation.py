@@ -101,6 +101,12 @@ def replay(folder: str) -> tuple[int, int, float]:
 
         rows, difference = tensor_rows.replay(path, model)
         return rows, 0, difference
+    if model.task == "unstructured":
+        # Likewise.
+        from app.unstructured import golden as requests
+
+        count, difference = requests.replay(path, model)
+        return count, 0, difference
     golden = Golden.read(path)
     backend = load(path, model)
     exemplars.read(path, model.features)

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 # "tensors": named inputs and outputs of any rank, which `io` describes.
-Task = Literal["binary", "regression", "multiclass", "tensors"]
+# "unstructured": bytes to bytes, by a graph that `io` describes or a Python hook.
+Task = Literal["binary", "regression", "multiclass", "tensors", "unstructured"]
 Kind = Literal["numeric", "categorical", "text"]
 DType = Literal["float64", "float32", "int64", "string"]
 Missing = Literal["nan", "error", "empty"]
 Link = Literal["identity", "log", "logit"]
 Label = str | int | float | bool
 
+# The format of a hook: a module of Python code.
+PYTHON = "python"
 # The key of `Model.files` in the card.
 _FILES = "models"
 # As JSON has it, in the one way that it can be written.
@@ -55,7 +58,7 @@ class Model:
     file: name of the model file inside the bundle.
     labels: class labels in the model's order; empty for regression.
     positive_label: binary only, one of `labels`.
-    features: in the model's order; none of a model of task "tensors".
+    features: in the model's order; none of task "tensors" or "unstructured".
     threshold: what a deployment starts with; binary only.
     prediction_bounds: low and high of the holdout predictions (0.5 and 99.5 %
         quantiles) in target units; regression only.
@@ -70,7 +73,8 @@ class Model:
     files: forecast distance to model file, ascending; empty: `file` scores all rows.
         Else it is the first of them, and the last feature, which the models themselves
         do not take, says which one scores a row.
-    io: task "tensors": the named inputs and outputs as JSON, see `backends.tensors`.
+    io: of task "tensors", and of a graph of task "unstructured": the named inputs and
+        outputs as JSON, see `backends.tensors`.
     """
 
     id: str
@@ -202,8 +206,13 @@ def _rules(model: Model) -> Iterator[tuple[str, bool]]:
         yield f"features: {feature.name!r}", _is_feature(feature)
     names = {feature.name for feature in model.features}
     yield "features", len(names) == len(model.features)
-    yield "features", bool(names) == (model.task != "tensors")
-    yield "io", isinstance(model.io, dict) == (model.task == "tensors")
+    yield "features", bool(names) == (model.task not in ("tensors", "unstructured"))
+    is_hook = model.format == PYTHON
+    yield "format", not is_hook or model.task == "unstructured"
+    yield "format", model.task != "unstructured" or model.format in (PYTHON, "onnx")
+    yield "file", not is_hook or _is_module(model.file)
+    has_io = model.task == "tensors" or (model.task == "unstructured" and not is_hook)
+    yield "io", isinstance(model.io, dict) == has_io
     yield "io", model.io is None or isinstance(model.io, dict)
     yield from _adjustment_rules(model, {*names, model.target})
     yield "time_series", isinstance(model.time_series, dict | None)
@@ -248,6 +257,11 @@ def _is_feature(feature: Feature) -> bool:
         and (feature.kind == "categorical") == (feature.categories is not None)
         and _are_labels(feature.categories or ())
     )
+
+
+def _is_module(file: str) -> bool:
+    stem, _, ending = file.rpartition(".")
+    return ending == "py" and stem.isidentifier()
 
 
 def _are_labels(labels: tuple[Label, ...]) -> bool:

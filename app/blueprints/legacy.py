@@ -16,6 +16,7 @@ from app.front import Answered, DirectAnswer, DirectView
 from app.predictions import not_found, predict
 from app.receiving import caller_of
 from app.services import Services
+from app.unstructured.predictions import predict_unstructured_with_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -74,6 +75,9 @@ _VIEWS: dict[str, DirectAnswer] = {
     "deployments/<deployment_id>/predictions": predict_with_key,
     "deployments/<deployment_id>/predictionExplanations": partial(
         predict_with_key, route=_EXPLANATIONS
+    ),
+    "deployments/<deployment_id>/predictionsUnstructured": (
+        predict_unstructured_with_key
     ),
     "deployments/<deployment_id>/timeSeriesPredictions": partial(
         predict_with_key, route=_TIME_SERIES

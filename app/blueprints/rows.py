@@ -10,7 +10,9 @@ from flask import Blueprint, Response, request
 
 from app.blueprints.addresses import base_url
 from app.context import current_record, current_services
+from app.errors import IsUnstructured
 from app.front import DirectView
+from app.model_cache import ServedUnstructured
 from app.receiving import caller_of, model_of
 from app.rows import description, openapi
 from app.rows.forward import deployment_of, forward
@@ -58,6 +60,8 @@ def _told(
         caller = caller_of(services, request.environ, record)
         deployment = deployment_of(services, deployment_id, caller, record)
         served, _ = model_of(services, deployment, record)
+        if isinstance(served, ServedUnstructured):
+            raise IsUnstructured
         told = tell(deployment, served.model, base_url(request))
     # In its own order: that of inputs and outputs is the model's.
     return Response(json.dumps(told), content_type="application/json")

@@ -12,6 +12,7 @@ import click
 
 from app.commands.printing import json_option, print_json, printable
 from app.commands.state import State
+from app.commands.unstructured import is_hook
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def validate(bundle: Path, as_json: bool) -> None:
         if report.model.time_series is not None:
             facts["forecasts"] = report.forecasts
         print_json(facts)
+    elif is_hook(report.model):
+        click.echo(f"Model {report.model.id} is whole; its Python hook was not run")
     else:
         answers = f"its {report.rows} golden rows"
         if report.forecasts:

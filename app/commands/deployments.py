@@ -19,6 +19,7 @@ from app.commands.printing import (
 )
 from app.commands.state import State, find_owner, opened_state
 from app.commands.tensors import print_tensors
+from app.commands.unstructured import hook_setting, hook_state, tell_off
 from app.errors import AppError
 from app.replacement import (
     check_fits,
@@ -150,6 +151,8 @@ def deploy(
         deployment = state.store.create_deployment(
             label, owner, model_id, threshold=threshold, deployment_id=deployment_id
         )
+        if bundle is not None:
+            tell_off(model, deployment.id)
         _print_made(deployment, state, as_json)
 
 
@@ -251,6 +254,9 @@ def _urls_of(model: Model, urls: dict[str, str]) -> dict[str, str]:
     """Those that answer for the model."""
     if model.task == "tensors":
         return {"rows": urls["rows"]}
+    if model.task == "unstructured":
+        names = ("legacy", "serverless")
+        return {name: f"{urls[name]}Unstructured" for name in names}
     if model.time_series is not None:
         return {name: url for name, url in urls.items() if name != "rows"}
     return urls
@@ -265,6 +271,9 @@ def _print_deployment(facts: dict[str, Any]) -> None:
     shown = {name.replace("_at", ""): facts[name] for name in first}
     if facts["threshold"] is None and facts["task"] == "binary" and model is not None:
         shown["threshold"] = f"{model['threshold']} (the model's)"
+    allowed = facts["settings"].pop("python_hook")
+    if hook := hook_state(facts["model_id"], facts["format"], allowed):
+        shown["python hook"] = hook
     print_facts(shown)
     print_facts(facts["urls"], "URLs")
     rules = facts["settings"].pop("humility")
@@ -294,7 +303,7 @@ def _print_deployment(facts: dict[str, Any]) -> None:
     engine = {"engine": facts["engine"]}
     if facts["engine_reason"]:
         engine["because"] = facts["engine_reason"]
-    if tensors is not None:
+    if tensors is not None or hook:
         # What says nothing of such a model.
         model = {name: model[name] for name in ("id", "name", "format", "file", "task")}
     print_facts({"bundle": facts["bundle"]} | engine | model, "Model")
@@ -303,6 +312,7 @@ def _print_deployment(facts: dict[str, Any]) -> None:
     print_facts(versions, "Made with")
     if tensors is not None:
         print_tensors(tensors)
+    if tensors is not None or hook:
         return
     click.echo("\nFeatures")
     rows = [
@@ -361,6 +371,8 @@ def replace_model(deployment_id: str, bundle: Path, as_json: bool) -> None:
             # Once more: rules and settings may have come while it was compiled.
             check=lambda deployment: check_fits(deployment, model),
         )
+        if changed.settings.python_hook != model.id:
+            tell_off(model, deployment_id)
         _print_changed(changed, state, f"answers with model {model.id}", as_json)
 
 
@@ -384,6 +396,13 @@ def _old(state: State, model_id: str) -> Model | StoredModel:
 @click.option(
     "--enabled/--disabled", default=None, help="Whether it answers predictions."
 )
+@click.option(
+    "--allow-python-hook/--forbid-python-hook",
+    "allow_hook",
+    default=None,
+    help="Whether the code of its model, a Python hook, is run, as the user of the"
+    " service.",
+)
 @click.option("--description", help="What it is for; empty: nothing is said.")
 @click.option("--importance", type=_IMPORTANCE, help="How much depends on it.")
 @click.option(
@@ -402,6 +421,7 @@ def update(
     enabled: bool | None,
     description: str | None,
     importance: str | None,
+    allow_hook: bool | None,
     settings: tuple[tuple[str, Any], ...],
     as_json: bool,
 ) -> None:
@@ -410,19 +430,22 @@ def update(
     What is not given stays. All of it counts at once, in running servers within a
     second.
     """
-    given = (label, threshold, enabled, description, importance)
+    given = (label, threshold, enabled, description, importance, allow_hook)
     if all(each is None for each in given) and not settings:
         raise click.UsageError("Nothing to change: give an option.")
     with opened_state() as state:
         if isinstance(threshold, float):
             check_has_threshold(_task(state, deployment_id))
-        _check_told(state, deployment_id, dict(settings))
+        wanted = dict(settings)
+        _check_told(state, deployment_id, wanted)
+        if allow_hook is not None:
+            wanted |= hook_setting(state, deployment_id, allow_hook)
         changed = state.store.update_deployment(
             deployment_id,
             label=label,
             threshold=_wanted(threshold),
             enabled=enabled,
-            settings=dict(settings) or None,
+            settings=wanted or None,
             description=_said(description),
             importance=importance,
         )

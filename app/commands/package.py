@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ _FILE = click.Path(path_type=Path)
 _WITH_IO = frozenset(
     ("models", "io_file", "samples", "name", "out", "tar", "as_json"),
 )
+# What goes with --unstructured.
+_WITH_BYTES = _WITH_IO | {"unstructured", "beside"}
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -56,6 +59,19 @@ def _names(text: str) -> tuple[str, ...]:
     type=_FILE,
     metavar="FILE",
     help="ONNX: JSON that names inputs and outputs of any shape, instead of --data.",
+)
+@click.option(
+    "--unstructured",
+    is_flag=True,
+    help="Bytes in, bytes out: MODEL is an ONNX graph, or a Python hook (.py).",
+)
+@click.option(
+    "--with",
+    "beside",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A file that the Python hook reads; may be repeated.",
 )
 @click.option(
     "--samples",
@@ -143,6 +159,8 @@ def package(
     spec: Path | None,
     io_file: Path | None,
     samples: Path | None,
+    unstructured: bool,
+    beside: tuple[Path, ...],
     as_json: bool,
     holdout_fraction: float | None,
     **given: Any,
@@ -157,9 +175,22 @@ def package(
 
     A graph of named tensors, pictures say, has no training data here: --io names what
     it takes and answers. `foretell io MODEL` prints one to begin with.
+
+    With --unstructured the bundle takes bytes and answers bytes: see
+    docs/unstructured.md.
     """
     from app.config import Config
 
+    if unstructured:
+        from app.commands.unstructured import package_unstructured
+
+        _check_alone("--unstructured", _WITH_BYTES)
+        wanted = {name: given[name] for name in ("name", "out", "tar")}
+        sources = {"io": io_file, "samples": samples, "beside": beside}
+        package_unstructured(models, wanted | sources, as_json)
+        return
+    if beside:
+        raise click.UsageError("--with goes with --unstructured.")
     if io_file is not None:
         report = _package_tensors(models, io_file, samples, given)
         _print_tensors(report, as_json)
@@ -224,17 +255,22 @@ def _package_tensors(
     from app.config import Config
     from app.rows.packaging import TensorOptions, package
 
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        is_given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
-        if is_given and name not in _WITH_IO:
-            raise click.UsageError(f"{parameter.opts[0]} does not go with --io.")
+    _check_alone("--io", _WITH_IO)
     if len(models) != 1:
         raise click.UsageError("Give one MODEL.")
     wanted = {name: given[name] for name in ("name", "out", "tar")}
     options = TensorOptions(model=models[0], io=io_file, samples=samples, **wanted)
     return package(options, Config.from_environment())
+
+
+def _check_alone(option: str, allowed: Collection[str]) -> None:
+    """Raise UsageError for what is given and does not go with an option."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        is_given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if is_given and name not in allowed:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with {option}.")
 
 
 def _print_tensors(report: TensorReport, as_json: bool) -> None:

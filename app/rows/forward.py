@@ -17,10 +17,11 @@ from app.errors import (
     DeploymentNotEnabled,
     InsufficientScope,
     IsForecasting,
+    IsUnstructured,
     ScoredElsewhere,
 )
 from app.front import Answered
-from app.model_cache import Served, ServedTensors
+from app.model_cache import Served, ServedTensors, ServedUnstructured
 from app.packing import packed
 from app.receiving import body_of, caller_of, model_of
 from app.rows.body import Kind, Row, read
@@ -119,6 +120,8 @@ def _answerer(
     services: Services, deployment: Deployment, served: Served, deadline: float
 ) -> Answerer:
     settings = deployment.settings
+    if isinstance(served, ServedUnstructured):
+        raise IsUnstructured
     if isinstance(served, ServedTensors):
         # What it brings is imported where there are such models.
         from app.rows.tensors import TensorRows

@@ -60,7 +60,7 @@ def package(options: TensorOptions, config: Config) -> TensorReport:
     graph = read_graph(options.model, config)
     spec = io_json.read(options.io, graph)
     with bundling.new_folder(options.out) as folder:
-        _write_model(folder, options.model.resolve(), graph, config)
+        write_model(folder, options.model.resolve(), graph, config)
         card = _card(options.name or options.model.stem, spec)
         # The card says what golden rows have to hold, and sums them up in the end.
         bundle.write(folder, card)
@@ -106,7 +106,7 @@ def _card(name: str, spec: TensorSpec) -> Model:
     )
 
 
-def _write_model(folder: Path, source: Path, graph: Graph, config: Config) -> None:
+def write_model(folder: Path, source: Path, graph: Graph, config: Config) -> None:
     """Put what is served into the bundle's folder. Raises ModelFileRejected."""
     if graph.has_zip_map:
         sandbox.run(

@@ -47,7 +47,7 @@ class PlainAnswers:
         """
         answers = run(
             self._session,
-            {each.name: self._fed(each, row) for each in self.inputs},
+            {each.name: self.fed(each, row) for each in self.inputs},
             [each.tensor for each in self.spec.outputs],
         )
         return {
@@ -55,7 +55,8 @@ class PlainAnswers:
             for field in self.spec.outputs
         }
 
-    def _fed(self, tensor: Tensor, row: Mapping[str, Any]) -> Array:
+    def fed(self, tensor: Tensor, row: Mapping[str, Any]) -> Array:
+        """A row as one of the graph's tensors, the axis of the rows in front."""
         parts = [
             _sent(row[field.name], field, tensor.dtype)
             for field in self.spec.inputs

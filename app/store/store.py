@@ -485,6 +485,8 @@ class Store:
         old: queries.Record | None,
         new: queries.Record | None,
     ) -> None:
+        if self._actor.via == "api":
+            _check_hook_stays(old, new)
         entry = changed(self._actor, old, new, _now())
         if entry is not None:
             queries.tell(connection, entry)
@@ -506,6 +508,16 @@ def _owner(connection: Connection, name: str) -> User:
     if user.role == "predictor":
         raise CannotOwn(name, "nothing: a predictor asks for predictions alone")
     return user
+
+
+def _check_hook_stays(old: queries.Record | None, new: queries.Record | None) -> None:
+    """Raise InvalidSetting where code would be allowed to be run."""
+    if isinstance(new, Deployment):
+        before = old.settings.python_hook if isinstance(old, Deployment) else None
+        if new.settings.python_hook not in (None, before):
+            raise InvalidSetting(
+                "python_hook", "is set on the server only, by its command line"
+            )
 
 
 def _new_token(expires: timedelta | None) -> tuple[Token, str]:

@@ -30,6 +30,7 @@ class TensorBackend:
     """A loaded graph. Safe to call from many threads at once.
 
     nbytes: memory that it holds, for the model cache's budget.
+    inputs: the tensors that the graph takes.
     """
 
     engine = "onnxruntime"
@@ -49,6 +50,7 @@ class TensorBackend:
                 f"the card's io does not fit the graph: {error}: package the model"
                 " again"
             ) from error
+        self.inputs = inputs
         self._decoder = RowDecoder(self.spec, inputs)
         self._splitter = Splitter(self.spec)
         # Of many classes they take a while to make.

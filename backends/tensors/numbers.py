@@ -106,7 +106,7 @@ def _read_file(upload: Upload, shape: Shape, dtype: str) -> NDArray[Any]:
 
 def _read_npy(data: bytes, shape: Shape, dtype: str) -> NDArray[Any]:
     array = npy.read(data)
-    _check_shape(array.shape, shape)
+    check_shape(array.shape, shape)
     if array.dtype == np.bool_ and dtype != "bool":
         raise TypeMismatch("an .npy file of numbers is expected, not of booleans")
     return _cast(array, dtype).reshape(_sizes(shape, array.shape))
@@ -123,7 +123,7 @@ def _read_object(value: dict[str, Any], shape: Shape, dtype: str) -> NDArray[Any
         raise TypeMismatch("'shape': a list of whole numbers is expected")
     if type(flat) is not list:
         raise TypeMismatch(f"'data': a list is expected, not {shown(flat)}")
-    _check_shape(tuple(sizes), shape)
+    check_shape(tuple(sizes), shape)
     count = math.prod(sizes)
     if len(flat) != count:
         raise DataError(
@@ -134,12 +134,12 @@ def _read_object(value: dict[str, Any], shape: Shape, dtype: str) -> NDArray[Any
 
 
 def _read_list(value: list[Any], shape: Shape, dtype: str) -> NDArray[Any]:
-    flat, sizes = _flatten(value)
-    _check_shape(sizes, shape)
+    flat, sizes = flatten(value)
+    check_shape(sizes, shape)
     return _from_numbers(flat, sizes, dtype).reshape(_sizes(shape, sizes))
 
 
-def _flatten(value: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
+def flatten(value: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
     """What lists within lists hold, and their sizes from the outer to the inner."""
     flat = value
     sizes: tuple[int, ...] = (len(value),)
@@ -166,7 +166,7 @@ def _check_alike(lists: list[Any], sizes: tuple[int, ...]) -> None:
         )
 
 
-def _check_shape(sizes: tuple[int, ...], shape: Shape) -> None:
+def check_shape(sizes: tuple[int, ...], shape: Shape) -> None:
     """Raise DataError unless an array of these sizes is of the shape."""
     if shape in _SINGLE and sizes in _SINGLE:
         return

@@ -1,0 +1,1 @@
+"""Unstructured predictions: bytes in, bytes out."""
