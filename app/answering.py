@@ -14,6 +14,7 @@ from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.encode import Answer, CsvWriter, JsonWriter
 from app.explanation_request import Explained
 from app.model_cache import ServedModel
+from app.output_columns import ALL_COLUMNS, OutputColumns
 from app.scoring import Rules, outlier_bounds, score
 from app.store.records import DeploymentSettings
 from backends.humility import Humbled, Rule, fitting
@@ -42,6 +43,7 @@ class Piece(Protocol):
 
 
 Pieces = TypeVar("Pieces", bound=Piece)
+Rows = TypeVar("Rows", JsonWriter, CsvWriter, JsonWriter | CsvWriter)
 
 
 class Writer(Protocol):
@@ -68,6 +70,7 @@ class Answers(ABC, Generic[Pieces]):
     count: is told what humility rules found.
     explained: how rows are explained, and what is told; None: not at all.
     adjusted: tell predictions divided by exposure as well, where there is one.
+    columns: which columns of CSV are told.
     """
 
     served: ServedModel
@@ -79,6 +82,7 @@ class Answers(ABC, Generic[Pieces]):
     count: Callable[[tuple[Rule, ...], Humbled], None] | None = None
     explained: Explained | None = None
     adjusted: bool = False
+    columns: OutputColumns = ALL_COLUMNS
 
     @abstractmethod
     def read(
@@ -98,7 +102,7 @@ class Answers(ABC, Generic[Pieces]):
 
         The function scores a piece and returns its rows as the writer writes them; it
         may be called from many threads.
-        Raises OutputColumnsClash.
+        Raises OutputColumnsClash and OutputColumnsRefused.
         """
 
     @property
@@ -139,18 +143,24 @@ class Answering(Answers[Chunk]):
         self, body: bytes, content_type: str | None, limits: Config
     ) -> Iterator[Chunk]:
         """Decode the body of a request; see `read_rows`."""
-        return read_wanted(body, content_type, self._wanted(limits))
+        return read_wanted(body, content_type, self.wanted(limits))
 
     def read_file(self, data: bytes, limits: Config) -> Iterator[Chunk]:
         """Decode a CSV file; see `read_csv`."""
-        return read_csv(data, self._wanted(limits))
+        return read_csv(data, self.wanted(limits))
 
     def begin(
         self, kind: Kind, first: Chunk
     ) -> tuple[Writer, Callable[[Chunk], bytes]]:
         """The writer for rows like those of the first chunk; see `Answers.begin`."""
+        return self.filling(_WRITERS[kind], tuple(first.passthrough))
+
+    def filling(
+        self, kind: type[Rows], passthrough: tuple[str, ...]
+    ) -> tuple[Rows, Callable[[Chunk], bytes]]:
+        """The same for rows with these passthrough columns."""
         settings, rules = self.settings, self.rules()
-        writer = _WRITERS[kind](
+        writer = kind(
             Answer(
                 self.served.model,
                 threshold=rules.threshold,
@@ -158,15 +168,17 @@ class Answering(Answers[Chunk]):
                 named_labels=settings.labels == "names",
                 with_outliers=rules.outlier_bounds is not None,
                 approval=self.approval,
-                passthrough=tuple(first.passthrough),
+                passthrough=passthrough,
                 humility=rules.humility,
                 told=None if self.explained is None else self.explained.told,
                 adjusted=self.adjusted and self.served.model.exposure is not None,
+                columns=self.columns,
             )
         )
         return writer, partial(_rows, self.served, rules, writer, self.most_rows())
 
-    def _wanted(self, limits: Config) -> Wanted:
+    def wanted(self, limits: Config) -> Wanted:
+        """What is wanted of each row, for a reader to take up."""
         settings = self.settings
         return Wanted(
             self.served.decoder,
@@ -176,6 +188,7 @@ class Answering(Answers[Chunk]):
             refuse_unknown=settings.unknown_categories == "error",
             refuse_invalid=settings.invalid_numbers == "error",
             shown=() if self.explained is None else self.explained.shown,
+            association_required=settings.association_required,
         )
 
 

@@ -44,6 +44,44 @@ def read_header(data: bytes, most_columns: int) -> tuple[list[str], int]:
     return names, start
 
 
+def cut(data: bytes, limit: int) -> int:
+    """Where the last record ends that does so within `limit` bytes; 0 for none.
+
+    data: from the beginning of a record on; where it ends within the limit, so does
+        the CSV. Raises BodyUnreadable for a quote that is never closed there.
+    """
+    find_cut = _cut_quoted if b'"' in data else _cut_plain
+    return find_cut(data, 0, limit)
+
+
+def end_of_first(data: bytes) -> int:
+    """Where what follows the first record begins; 0 if that is not ended here."""
+    end = _match_end(_RECORD, data, 0, len(data))
+    return _after(data, end) if data[end : end + 1] in (b"\r", b"\n") else 0
+
+
+def spans(data: bytes, columns: int) -> Iterator[tuple[int, int]]:
+    """Where each record begins and the next one may; data: whole records.
+
+    columns: of one column an empty line is a record.
+    """
+    start = 0
+    while start < len(data):
+        end = _end_of_record(data, start)
+        after = min(_after(data, end), len(data))
+        if end > start or columns == 1:
+            yield start, after
+        start = after
+
+
+def count_records(data: bytes, columns: int) -> int:
+    """How many records there are; see `spans`."""
+    if b'"' in data:
+        return sum(1 for _ in spans(data, columns))
+    lines = data.splitlines()
+    return len(lines) if columns == 1 else len(lines) - lines.count(b"")
+
+
 def _split_header(header: bytes, most_columns: int) -> list[str]:
     # Before names are made of it: a header can be as long as a body.
     if header.count(b",") >= most_columns:
@@ -55,10 +93,12 @@ def _split_header(header: bytes, most_columns: int) -> list[str]:
         raise BodyUnreadable(f"The header of the CSV body: {error}") from error
 
 
-def read_records(data: bytes, start: int, names: list[str]) -> list[dict[str, str]]:
+def read_records(
+    data: bytes, start: int, names: list[str], first_row: int = 0
+) -> list[dict[str, str]]:
     """Read all records from `start` on as texts by column name.
 
-    Raises BodyUnreadable.
+    first_row: number of the first of them, for messages. Raises BodyUnreadable.
     """
     _cut_quoted(data, start, len(data))
     records = []
@@ -66,7 +106,7 @@ def read_records(data: bytes, start: int, names: list[str]) -> list[dict[str, st
         if len(fields) == len(names):
             records.append(dict(zip(names, fields, strict=True)))
         elif fields:
-            _refuse_ragged(len(records), len(fields), len(names))
+            _refuse_ragged(first_row + len(records), len(fields), len(names))
         elif len(names) == 1:
             records.append({names[0]: ""})
     return records
@@ -82,6 +122,7 @@ def read_batches(
     repeated: Collection[str] = (),
     missing: Collection[str] = MISSING_NUMBERS,
     block_bytes: int,
+    first_row: int = 0,
 ) -> Iterator[pa.RecordBatch]:
     """Read the records from `start` on, about `block_bytes` at a time.
 
@@ -89,11 +130,13 @@ def read_batches(
         block on in which one has a cell that Arrow reads neither as a number nor as
         one of `missing`.
     texts: columns wanted as string, none of them in `numbers`.
+    first_row: number of the first record, for messages.
 
     Raises BodyUnreadable.
     """
     has_quotes = data.find(b'"', start) >= 0
     reader = _ArrowReader(names, numbers, texts, repeated, missing, has_quotes)
+    reader.rows = first_row
     buffer = pa.py_buffer(data)
     for begin, end in _blocks(data, start, block_bytes, has_quotes):
         yield from reader.read(buffer.slice(begin, end - begin))

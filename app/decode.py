@@ -12,7 +12,12 @@ import pyarrow as pa
 from app.body import unwrap
 from app.config import Config
 from app.csv_records import read_batches, read_header, read_records
-from app.errors import BodyTooLarge, NoDataToPredict, PassthroughColumnsMissing
+from app.errors import (
+    AssociationIdMissing,
+    BodyTooLarge,
+    NoDataToPredict,
+    PassthroughColumnsMissing,
+)
 from app.json_records import read_objects, refuse_repeated
 from backends.features import MISSING_NUMBERS, Columns, Decoder
 
@@ -104,6 +109,7 @@ class Wanted:
     missing: texts that may be read as missing in columns of numbers.
     check: raises what is to be raised for the names of columns; None: DataError for
         features that are not among them.
+    association_required: whether the rows must have that column.
     """
 
     decoder: Decoder
@@ -116,9 +122,12 @@ class Wanted:
     numbers: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING_NUMBERS
     check: Callable[[Mapping[str, None]], None] | None = None
+    association_required: bool = False
 
     def check_columns(self, names: Mapping[str, None]) -> None:
-        """Raise PassthroughColumnsMissing, then what `check` raises."""
+        """Raise PassthroughColumnsMissing and AssociationIdMissing, then what `check`
+        raises.
+        """
         if self.passthrough != "all":
             missing = [name for name in self.passthrough if name not in names]
             if missing:
@@ -128,6 +137,9 @@ class Wanted:
                     "passthroughColumns do not match columns, columns expected but"
                     f" not found: [{listed}]"
                 )
+        column = self.association_id
+        if self.association_required and column is not None and column not in names:
+            raise AssociationIdMissing(column)
         if self.check is None:
             self.decoder.check_columns(names.keys())
         else:
@@ -182,30 +194,31 @@ class Wanted:
         )
 
 
-def read_csv(data: bytes, wanted: Wanted) -> Iterator[Chunk]:
+def read_csv(data: bytes, wanted: Wanted, first_row: int = 0) -> Iterator[Chunk]:
     """Decode CSV, UTF-8 without a byte order mark; a file mapped into memory will do.
 
+    first_row: number of the first row in what this is a part of.
     Raises what `read_rows` raises.
     """
     names, start = read_header(data, wanted.limits.max_columns)
     refuse_repeated(names)
     wanted.check_columns(dict.fromkeys(names))
     read = _read_small_csv if len(data) <= _SMALL_CSV else _read_large_csv
-    for chunk in read(data, start, names, wanted):
+    for chunk in read(data, start, names, wanted, first_row):
         rows = chunk.first_row + len(chunk.columns)
         _check_size(rows, "rows", wanted.limits.max_rows)
         yield chunk
 
 
 def _read_small_csv(
-    data: bytes, start: int, names: list[str], wanted: Wanted
+    data: bytes, start: int, names: list[str], wanted: Wanted, first_row: int
 ) -> Iterator[Chunk]:
-    records = read_records(data, start, names)
-    yield wanted.records_chunk(records, 0, wanted.passed_through(names))
+    records = read_records(data, start, names, first_row)
+    yield wanted.records_chunk(records, first_row, wanted.passed_through(names))
 
 
 def _read_large_csv(
-    data: bytes, start: int, names: list[str], wanted: Wanted
+    data: bytes, start: int, names: list[str], wanted: Wanted, first_row: int
 ) -> Iterator[Chunk]:
     passed = wanted.passed_through(names)
     features = wanted.decoder.features
@@ -226,8 +239,8 @@ def _read_large_csv(
         repeated=repeated,
         missing=wanted.missing,
         block_bytes=_CHUNK_BYTES,
+        first_row=first_row,
     )
-    first_row = 0
     for batch in batches:
         yield wanted.batch_chunk(batch, first_row, passed)
         first_row += len(batch)

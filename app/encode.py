@@ -11,7 +11,6 @@ import orjson
 from numpy.typing import NDArray
 
 from app.decode import Chunk
-from app.errors import OutputColumnsClash
 from app.explanation_columns import ExplanationCells, Told
 from app.humility_columns import humility_keys, replaced
 from app.json_rows import (
@@ -21,12 +20,12 @@ from app.json_rows import (
     shap_rows,
     with_adjusted,
 )
+from app.output_columns import ALL_COLUMNS, CsvLayout, OutputColumns
 from app.prediction_columns import PredictionCells, classes, label_text
 from app.scoring import Predictions
 from app.tokens import (
     Tokens,
     csv_cell,
-    csv_lines,
     csv_numbers,
     json_value,
     number_tokens,
@@ -51,6 +50,7 @@ class Answer:
     told: what the predictions' explanations tell; None if they carry none.
     adjusted: whether JSON tells predictions divided by the rows' exposure as well,
         which the rows then have.
+    columns: which columns of CSV are told.
     """
 
     model: Model
@@ -63,6 +63,7 @@ class Answer:
     humility: Sequence[Rule] = ()
     told: Told | None = None
     adjusted: bool = False
+    columns: OutputColumns = ALL_COLUMNS
 
 
 class JsonWriter:
@@ -168,7 +169,9 @@ class CsvWriter:
     foot = b""
 
     def __init__(self, answer: Answer) -> None:
-        """Raises OutputColumnsClash if a passthrough column has an output's name."""
+        """Raises OutputColumnsClash if a passthrough column has an output's name, and
+        OutputColumnsRefused.
+        """
         self.approval = answer.approval
         labels = [csv_cell(label_text(label)) for label in classes(answer.model)]
         self.predicted = PredictionCells(
@@ -179,10 +182,10 @@ class CsvWriter:
             threshold = repr(float(answer.threshold)).encode()
             self.constants = [repeat(threshold), repeat(labels[0])]
         self.explanations = _explanation_cells(answer, ())
-        columns = csv_columns(answer)
-        if clash := [name for name in answer.passthrough if name in set(columns)]:
-            raise OutputColumnsClash(clash)
-        self.head = b",".join(map(csv_cell, [*columns, *answer.passthrough])) + b"\n"
+        self.layout = CsvLayout(
+            csv_columns(answer), answer.passthrough, answer.model, answer.columns
+        )
+        self.head = self.layout.head
 
     def rows(self, predictions: Predictions, chunk: Chunk) -> bytes:
         """The rows' lines, each ended."""
@@ -195,7 +198,7 @@ class CsvWriter:
             cells.append(repeat(csv_cell(self.approval)))
         for values in chunk.passthrough.values():
             cells.append(map(csv_cell, plain(values)))
-        return csv_lines(cells)
+        return self.layout.lines(cells, len(predictions))
 
 
 def csv_columns(answer: Answer) -> list[str]:

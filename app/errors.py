@@ -255,6 +255,16 @@ class PassthroughColumnsMissing(AppError):
     """A column that the request wants passed through is not in the data."""
 
 
+class AssociationIdMissing(AppError):
+    """The column that the deployment tells rows apart by is not in the data."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"The deployment needs the column {column!r}, which tells rows apart: it is"
+            " not in the data"
+        )
+
+
 class DeadlineExceeded(AppError):
     """The request took longer than a request may."""
 

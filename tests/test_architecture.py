@@ -56,6 +56,8 @@ MEMBERS = {
     "matplotlib": ["app.commands.picture"],
     "numba": ["backends.trees.*"],
     "PIL": ["backends.tensors.images"],
+    "dask": ["app.batch.cluster"],
+    "distributed": ["app.batch.cluster", "app.batch.silent"],
     "prometheus_client": ["app.monitoring"],
     # The type of exception that its bodies raise.
     "gunicorn": ["app.front", "app.receiving"],
@@ -86,6 +88,9 @@ LAYERS = {
         *("app.body", "app.config", "app.errors", "app.*_records"),
         "backends.features",
     ],
+    "app.batch.spec": [],
+    "app.batch.cutting": ["app.csv_records", "app.errors"],
+    "app.batch.cluster": ["app.errors", "app.batch.silent"],
     "app.additivity": ["backends.explanations.base"],
     "app.explaining": ["app.additivity", "backends.*"],
     "app.scoring": ["app.errors", "app.explaining", "backends", "backends.*"],
@@ -97,16 +102,19 @@ LAYERS = {
         *("app.humility_columns", "app.scoring", "app.tokens"),
         "backends.*",
     ],
+    "app.output_columns": [
+        *("app.errors", "app.prediction_columns", "app.tokens", "backends.model"),
+    ],
     "app.encode": [
         *("app.decode", "app.errors", "app.scoring", "app.tokens", "app.json_rows"),
         *("app.explanation_columns", "app.humility_columns"),
-        *("app.prediction_columns", "backends.*"),
+        *("app.output_columns", "app.prediction_columns", "backends.*"),
     ],
     "app.timeseries.chunk": ["backends.features"],
     "app.timeseries.writer": [
         *("app.errors", "app.scoring", "app.timeseries.chunk", "app.tokens"),
         *("app.json_rows", "app.explanation_columns", "app.humility_columns"),
-        *("app.prediction_columns", "backends.*"),
+        *("app.output_columns", "app.prediction_columns", "backends.*"),
     ],
     "app.rows.piece": [],
     "app.rows.body": [
@@ -133,6 +141,10 @@ LAYERS = {
 NEVER_IN_A_REQUEST = {
     "AppError": "the ancestor of the others",
     "InvalidConfig": "the process does not start",
+    "OutputColumnsRefused": "told as the state of a batch job",
+    "ClusterLost": "told as the state of a batch job",
+    "WorkersDied": "told as the state of a batch job",
+    "NotForecast": "told as the state of a batch job",
     "InvalidDatabaseUrl": "the process does not start",
     "InvalidStoreUrl": "the process does not start",
     "SchemaTooNew": "the process does not start",

@@ -94,7 +94,7 @@ class Forecasting(Answers[Part]):
     def begin(self, kind: Kind, first: Part) -> tuple[Writer, Callable[[Part], bytes]]:
         """The writer for forecasts, and what fills it; see `Answering.begin`.
 
-        Raises OutputColumnsClash and IntervalsUnknown.
+        Raises OutputColumnsClash, OutputColumnsRefused and IntervalsUnknown.
         """
         settings, spec = self.settings, self.backend.spec
         rules = self.rules()
@@ -118,6 +118,7 @@ class Forecasting(Answers[Part]):
                 time_column=spec.datetime_column,
                 interval=size,
                 with_originals=settings.original_format_timestamp,
+                columns=self.columns,
             )
         )
         return writer, partial(_written, self, rules, writer, size)

@@ -10,17 +10,16 @@ from typing import Literal
 import numpy as np
 import orjson
 
-from app.errors import OutputColumnsClash
 from app.explanation_columns import ExplanationCells, Told
 from app.humility_columns import humility_keys
 from app.json_rows import approval_status, constant, passed_through
+from app.output_columns import ALL_COLUMNS, CsvLayout, OutputColumns
 from app.prediction_columns import PredictionCells, classes, label_text
 from app.scoring import Predictions
 from app.timeseries.chunk import ForecastChunk, Moments
 from app.tokens import (
     Tokens,
     csv_cell,
-    csv_lines,
     csv_numbers,
     integer_tokens,
     json_value,
@@ -68,6 +67,7 @@ class ForecastAnswer:
     named: those of them that the request names.
     humility: the rules that the predictions were held against.
     told: what the predictions' explanations tell; None if they carry none.
+    columns: which columns of CSV are told.
     """
 
     model: Model
@@ -83,6 +83,7 @@ class ForecastAnswer:
     named: Sequence[str] = ()
     humility: Sequence[Rule] = ()
     told: Told | None = None
+    columns: OutputColumns = ALL_COLUMNS
 
     @property
     def target(self) -> str:
@@ -209,7 +210,9 @@ class ForecastCsvWriter:
     foot = b""
 
     def __init__(self, answer: ForecastAnswer) -> None:
-        """Raises OutputColumnsClash if a passthrough column has an output's name."""
+        """Raises OutputColumnsClash if a passthrough column has an output's name, and
+        OutputColumnsRefused.
+        """
         self.answer = answer
         self.passthrough = answer.csv_passthrough
         model = answer.model
@@ -222,10 +225,14 @@ class ForecastCsvWriter:
             threshold = repr(float(answer.threshold)).encode()
             self.constants = [repeat(threshold), repeat(labels[0])]
         self.explanations = answer.explanation_cells(())
-        columns = forecast_columns(answer)
-        if clash := [name for name in self.passthrough if name in set(columns)]:
-            raise OutputColumnsClash(clash)
-        self.head = b",".join(map(csv_cell, [*columns, *self.passthrough])) + b"\n"
+        self.layout = CsvLayout(
+            forecast_columns(answer),
+            self.passthrough,
+            model,
+            answer.columns,
+            target=answer.target,
+        )
+        self.head = self.layout.head
 
     def rows(self, predictions: Predictions, chunk: ForecastChunk) -> bytes:
         """The rows' lines, each ended."""
@@ -251,7 +258,7 @@ class ForecastCsvWriter:
             cells.append(repeat(csv_cell(answer.approval)))
         for name in self.passthrough:
             cells.append(map(csv_cell, plain(chunk.passthrough[name])))
-        return csv_lines(cells)
+        return self.layout.lines(cells, len(predictions))
 
 
 def forecast_columns(answer: ForecastAnswer) -> list[str]:
