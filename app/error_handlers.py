@@ -10,12 +10,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, NotFound
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from app.batch.downloading import CsvNotAccepted, DownloadUnavailable
+from app.batch.expiry import StorageFailed
+from app.batch.intake import InputRefused
+from app.batch.uploading import UploadNotCsv
 from app.context import current_record
 from app.errors import (
     AlreadyInStatus,
+    AssociationIdMissing,
     BodyTooLarge,
     BodyUnreadable,
     DatarobotKeyMissing,
@@ -54,6 +59,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.humility_changes import HumilityRefused, SeriesUnknown, UnknownRule
+from app.management.projects import UnknownProject
 from app.replacement import ReplacementRefused, ThresholdRefused
 from app.store.errors import (
     CannotOwn,
@@ -64,6 +70,7 @@ from app.store.errors import (
     UnknownDeployment,
     UnknownUser,
 )
+from app.store.jobs import UnknownJob, UploadRefused
 from backends.explanations.base import (
     ExplanationTooSlow,
     NotExplainable,
@@ -103,6 +110,13 @@ _STATUS: Final[dict[type[Exception], int]] = {
     ExplainedDeploymentNotFound: 404,
     DeploymentIsExternal: 400,
     ScoredElsewhere: 400,
+    UnknownJob: 404,
+    DownloadUnavailable: 404,
+    CsvNotAccepted: 406,
+    UploadNotCsv: 406,
+    UploadRefused: 422,
+    InputRefused: 422,
+    StorageFailed: 503,
     DeploymentNotActive: 422,
     NotInitialized: 422,
     NotExplainable: 422,
@@ -129,6 +143,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     PassthroughColumnsMissing: 400,
     OutputColumnsClash: 422,
     AlreadyInStatus: 409,
+    AssociationIdMissing: 422,
     InvalidFields: 422,
     InvalidName: 422,
     InvalidRule: 422,
@@ -137,6 +152,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     HumilityRefused: 422,
     SeriesUnknown: 422,
     UnknownRule: 404,
+    UnknownProject: 404,
     ReplacementRefused: 422,
     ThresholdRefused: 422,
     FormInsteadOfJson: 422,
@@ -199,6 +215,8 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def _http(error: HTTPException) -> Response:
+    if isinstance(error, NotFound) and request.url_rule is None:
+        error = _not_allowed() or error
     text = _UNKNOWN_URL if isinstance(error, NotFound) else error.description
     response = _told(error, text or error.name, error.code or 500)
     # 405 names the methods that are allowed, 413 and 416 their own headers.
@@ -206,6 +224,16 @@ def _http(error: HTTPException) -> Response:
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
     return response
+
+
+def _not_allowed() -> MethodNotAllowed | None:
+    """What there is to say of an address that is there, but for its slash at the end
+    and for the method: routing tells only of one of the two."""
+    path = request.path
+    other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    adapter = current_app.create_url_adapter(request)
+    methods = adapter.allowed_methods(other) if adapter is not None else ()
+    return MethodNotAllowed(list(methods)) if methods else None
 
 
 def _any(error: Exception) -> Response:

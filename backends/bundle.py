@@ -93,6 +93,22 @@ def read(folder: Path) -> Model:
     return model
 
 
+def read_card(folder: Path) -> Model:
+    """What model.json says; the files that it describes are not looked at.
+
+    Raises BundleRejected.
+    """
+    card = _card(_files(folder))
+    checksum = card.pop("checksum", None)
+    if checksum != _checksum(card):
+        raise BundleRejected(f"{CARD} was changed after packaging")
+    del card["files"]
+    try:
+        return Model.from_json(card, checksum[:24])
+    except InvalidModelCard as error:
+        raise BundleRejected(str(error)) from error
+
+
 def pack(folder: Path, tar: Path) -> None:
     """Write the bundle as a tar; the same bundle always gives the same bytes.
 

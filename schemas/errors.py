@@ -38,6 +38,11 @@ def longer_than(limit: int) -> str:
     return f"String is longer than {limit} characters"
 
 
+def shorter_list_than(limit: int) -> str:
+    """`list length is less than 1`."""
+    return f"list length is less than {limit}"
+
+
 def longer_list_than(limit: int) -> str:
     """`list length is greater than 10`."""
     return f"list length is greater than {limit}"

@@ -70,6 +70,26 @@ class Choice(_Field):
         return value
 
 
+class Words(_Field):
+    """Any of several words, separated by commas: a tuple."""
+
+    wrong = errors.NO_VARIANT
+
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words = words
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            raise ValidationError(self.wrong)
+        found = tuple(value.split(","))
+        if not set(found) <= set(self.words):
+            raise ValidationError(self.wrong)
+        return found
+
+
 class Whole(_Field):
     """A whole number, from `low` up to `high` where those are given."""
 
@@ -154,7 +174,7 @@ class Switch(_Field):
 
 
 class Items(marshmallow.fields.List[Any]):
-    """A list of what one field reads, at most `most` of them."""
+    """A list of what one field reads, from `least` to `most` of them."""
 
     default_error_messages = {
         "required": errors.REQUIRED,
@@ -163,9 +183,15 @@ class Items(marshmallow.fields.List[Any]):
     }
 
     def __init__(
-        self, each: marshmallow.fields.Field[Any], *, most: int = 1000, **kwargs: Any
+        self,
+        each: marshmallow.fields.Field[Any],
+        *,
+        least: int = 0,
+        most: int = 1000,
+        **kwargs: Any,
     ) -> None:
         super().__init__(each, **kwargs)
+        self.least = least
         self.most = most
 
     def _deserialize(
@@ -173,6 +199,8 @@ class Items(marshmallow.fields.List[Any]):
     ) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError(errors.NOT_LIST)
+        if len(value) < self.least:
+            raise ValidationError(errors.shorter_list_than(self.least))
         if len(value) > self.most:
             raise ValidationError(errors.longer_list_than(self.most))
         return super()._deserialize(value, attr, data)

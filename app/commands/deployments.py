@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from app.commands.bundles import checked, keep, kept
+from app.commands.bundles import keep
 from app.commands.printing import (
     json_option,
     moment,
@@ -21,6 +21,7 @@ from app.commands.state import State, find_owner, opened_state
 from app.commands.tensors import print_tensors
 from app.commands.unstructured import hook_setting, hook_state, tell_off
 from app.errors import AppError
+from app.keeping import checked, kept
 from app.replacement import (
     check_fits,
     check_has_threshold,
@@ -44,6 +45,7 @@ SETTINGS = {
     "invalid_numbers": "error or missing: text in a numeric column",
     "unknown_categories": "missing or error: a level that training did not have",
     "association_id": "column that every answer passes through",
+    "association_required": "true or false: rows without that column are refused",
     "shap_output": "margin or probability: what SHAP values of a binary model add up"
     " to",
     "original_format_timestamp": "true or false: forecasts tell times as they were sent"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.commands.bundles import kept
 from app.commands.humility_rules import (
     DEFAULT_ERROR,
     described,
@@ -22,7 +21,8 @@ from app.commands.humility_rules import (
 )
 from app.commands.printing import json_option, print_json, print_table
 from app.commands.state import State, opened_state
-from app.errors import AppError
+from app.humility_changes import HumilityRefused, change_rules, check_takes_rules
+from app.keeping import kept
 
 if TYPE_CHECKING:
     from app.store.records import Deployment
@@ -35,10 +35,6 @@ _CONTENT = ("name", "trigger", "action")
 
 # A shorter one is a position.
 _LEAST_BEGINNING = 4
-
-
-class HumilityRefused(AppError):
-    """Rules cannot be changed like this, and the message says why."""
 
 
 @click.group()
@@ -246,13 +242,9 @@ def _deployed(state: State, deployment_id: str) -> tuple[Deployment, Path, Model
     """A deployment with its bundle's folder and card."""
     deployment = state.store.deployment(deployment_id)
     if deployment.model_id is None:
-        raise HumilityRefused("The deployment's model is scored elsewhere")
-    folder, model = kept(state, deployment.model_id)
-    if model.task == "tensors":
-        raise HumilityRefused(
-            "Humility rules are for models that take columns; this one takes and"
-            " answers named tensors"
-        )
+        check_takes_rules(None)
+    folder, model = kept(state, str(deployment.model_id))
+    check_takes_rules(model)
     return deployment, folder, model
 
 
@@ -264,16 +256,7 @@ def _task(state: State, deployment: Deployment) -> str | None:
 def _append(
     state: State, deployment_id: str, rules: Sequence[Rule], model: Model
 ) -> Deployment:
-    from backends.humility_check import check
-
-    def change(deployment: Deployment) -> tuple[Rule, ...]:
-        if deployment.model_id != model.id:
-            raise HumilityRefused("The model has just been replaced: try again")
-        all = (*deployment.settings.humility, *rules)
-        check(all, model)
-        return all
-
-    return state.store.change_humility(deployment_id, change)
+    return change_rules(state.store, deployment_id, model, lambda old: (*old, *rules))
 
 
 def _find(rules: Sequence[Rule], text: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.printing import printable
 from app.errors import AppError
+from app.humility_changes import SeriesUnknown
 
 if TYPE_CHECKING:
     from app.store.records import Deployment
@@ -33,16 +34,6 @@ _MOST_OF_A_TITLE = 200
 
 class NothingRecommended(AppError):
     """No rules are recommended for a task."""
-
-
-class SeriesUnknown(AppError):
-    """The bundle does not tell which series its model was trained on."""
-
-    def __init__(self, file: str) -> None:
-        super().__init__(
-            f"The model's bundle holds no {file}, which lists the series that the model"
-            " was trained on"
-        )
 
 
 def make_rule(name: str | None, trigger: Trigger, action: Action) -> Rule:

@@ -158,6 +158,7 @@ class DeploymentSettings:
     invalid_numbers: text in a numeric column is refused, or read as missing.
     unknown_categories: a level unseen in training is read as missing, or refused.
     association_id: column passed through without being asked for.
+    association_required: whether rows that lack that column are refused.
     shap_output: SHAP values of a binary model add up to its margin, or to the
         probability.
     original_format_timestamp: forecasts tell each row's time as it was sent too.
@@ -190,6 +191,7 @@ class DeploymentSettings:
     invalid_numbers: InvalidNumbers = "error"
     unknown_categories: UnknownCategories = "missing"
     association_id: str | None = None
+    association_required: bool = False
     shap_output: ShapOutput = "margin"
     original_format_timestamp: bool = False
     allow_partial_history: bool = False
@@ -287,7 +289,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _SWITCHES = (
     *("approval_workflow", "prediction_warning", "humility_enabled"),
     *("original_format_timestamp", "allow_partial_history", "prediction_intervals"),
-    "tensor_json",
+    *("tensor_json", "association_required"),
 )
 _LIMITS = {"rows_per_request": 1_000_000_000, "requests_per_minute": 1_000_000}
 

@@ -76,6 +76,7 @@ class RowsWanted:
             numbers=() if decoder.number is None else (decoder.number,),
             missing=MISSING_TARGETS,
             check=decoder.check_columns,
+            association_required=settings.association_required,
         )
 
     def _read(self, reader: PanelReader, chunks: Iterator[Chunk]) -> Rows:
