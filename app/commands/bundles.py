@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +10,11 @@ import click
 from app.commands.printing import json_option, print_json, printable
 from app.commands.state import State
 from app.commands.unstructured import is_hook
-from app.errors import AppError
+from app.keeping import keep as keep_bundle
+from app.keeping import unpacked
 
 if TYPE_CHECKING:
-    from app.config import Config
     from backends.model import Model
-
-
-class KeptBundleDamaged(AppError):
-    """A deployed model's bundle on this server is not as it was packaged."""
 
 
 @click.command()
@@ -60,75 +53,14 @@ def validate(bundle: Path, as_json: bool) -> None:
         )
 
 
-@contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """The bundle's folder; a tar is unpacked into one for the while.
-
-    Raises BundleRejected for a tar that is not one bundle, nothing else and safe.
-    """
-    from backends import bundle
-
-    if path.is_dir() or not path.exists():
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="foretell-") as folder:
-        bundle.unpack(path, Path(folder))
-        yield Path(folder)
-
-
-@contextmanager
-def checked(path: Path, config: Config) -> Iterator[tuple[Path, Model]]:
-    """The folder and the card of a bundle that passed its validation.
-
-    Raises BundleRejected.
-    """
-    from app.validation import validate
-
-    with unpacked(path) as folder:
-        yield folder, validate(folder, config).model
-
-
 def keep(state: State, folder: Path, model: Model, owner: str) -> None:
     """Copy a bundle into the state folder, compile its model and enter it.
 
     What keeps the model from the tree engine is said on standard error.
 
-    owner: a user's name.
+    owner: a user's name. Raises what `app.keeping.keep` does.
     """
-    from app.compilation import compile_deployed
-
-    nbytes = sum(file.stat().st_size for file in folder.iterdir())
-    state.bundles.put(folder, model.id)
-    # What is there under this name may be older and damaged, and what was copied just
-    # now may have been changed since it was checked.
-    place, _ = kept(state, model.id)
-    # Before any server hears of the model: its first request must not wait.
-    verdict = compile_deployed(place, model, state.compiled, state.config)
+    verdict = keep_bundle(state, folder, model, owner)
     if verdict.reason and verdict.detail:
         text = f"The model is served by {verdict.engine}: {verdict.detail}"
         click.echo(printable(text), err=True)
-    state.store.add_model(model, owner, nbytes)
-
-
-def kept(state: State, model_id: str) -> tuple[Path, Model]:
-    """Where a deployed model's bundle is kept, and its card.
-
-    Raises UnknownModel and KeptBundleDamaged.
-    """
-    from backends import bundle
-
-    folder = state.bundles.path(model_id)
-    try:
-        model = bundle.read(folder)
-    except bundle.BundleRejected as error:
-        raise KeptBundleDamaged(_damage(folder, str(error))) from error
-    if model.id != model_id:
-        raise KeptBundleDamaged(_damage(folder, f"it holds model {model.id}"))
-    return folder, model
-
-
-def _damage(folder: Path, reason: str) -> str:
-    return (
-        f"The copy in {folder} is damaged, {reason}: remove that folder, then give "
-        "the same bundle again"
-    )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.commands.bundles import checked, kept
 from app.commands.state import opened_state
 from app.errors import AppError
+from app.keeping import checked, kept
 
 if TYPE_CHECKING:
     from app.config import Config

@@ -87,7 +87,7 @@ def hook_setting(state: State, deployment_id: str, allow: bool) -> dict[str, Any
     Raises HookRefused for a model that is none, UnknownDeployment and
     KeptBundleDamaged.
     """
-    from app.commands.bundles import kept
+    from app.keeping import kept
 
     if not allow:
         return {"python_hook": None}
