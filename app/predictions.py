@@ -231,7 +231,7 @@ def _answering(
         arguments.predictions_end_date,
         arguments.relax_known_in_advance is True,
     )
-    return Forecasting(served, deployment.settings, *wishes, asked)
+    return Forecasting(served, deployment.settings, *wishes, asked=asked)
 
 
 Pieces = TypeVar("Pieces", bound=Piece)
