@@ -65,7 +65,7 @@ def deployment_object(
         "createdAt": moment(deployment.created_at),
         "updatedAt": moment(deployment.updated_at),
         "defaultPredictionServer": server if is_here else None,
-        "model": model_part(deployment, stored),
+        "model": model_part(deployment, card, stored),
         "modelPackage": {"id": stored.id, "name": stored.name} if stored else None,
         "modelPackageInitialDownload": {"timestamp": None},
         "scoringCodeInitialDownload": {"timestamp": None},
@@ -101,14 +101,16 @@ def approval_of(deployment: Deployment) -> str:
     return settings.approval_status if settings.approval_workflow else "APPROVED"
 
 
-def model_part(deployment: Deployment, stored: StoredModel | None) -> dict[str, Any]:
+def model_part(
+    deployment: Deployment, card: Model | None, stored: StoredModel | None
+) -> dict[str, Any]:
     """The deployment's model; its ids are those of older addresses."""
     project_id, model_id = deployment.project_address
     task = stored.task if stored else None
     return {
         "id": model_id,
         "type": _TYPES.get(stored.format, stored.format) if stored else None,
-        "targetName": stored.target if stored else None,
+        "targetName": _target_name(card, stored),
         "targetType": target_type(task),
         "projectId": project_id,
         "projectName": stored.name if stored else None,
@@ -117,6 +119,14 @@ def model_part(deployment: Deployment, stored: StoredModel | None) -> dict[str, 
         "unsupervisedMode": False,
         "unstructuredModelKind": task == "unstructured",
     }
+
+
+def _target_name(card: Model | None, stored: StoredModel | None) -> str | None:
+    """The target as the columns of answers call it: clients find them by this name."""
+    if stored is None:
+        return None
+    is_forecast = card is not None and card.time_series is not None
+    return f"{stored.target} (actual)" if is_forecast else stored.target
 
 
 def target_type(task: str | None) -> str | None:

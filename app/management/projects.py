@@ -53,7 +53,7 @@ def model_facts(
     """A deployment's model, with the threshold of the deployment."""
     stored = _stored(deployment, snapshot)
     project_id, model_id = deployment.project_address
-    part = model_part(deployment, stored)
+    part = model_part(deployment, card, stored)
     return {
         "id": model_id,
         "projectId": project_id,
