@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import marshmallow
 from marshmallow import Schema
 
-from schemas import fields, predictions, rows
+from schemas import fields, management_fields, predictions, rows
 from schemas.arguments import PredictionArgumentsSchema
+from schemas.openapi_management import refusals as management_refusals
+from schemas.openapi_management import request_schemas
 from schemas.openapi_parts import (
     HEADERS,
     SECURITY_SCHEMES,
@@ -58,6 +60,7 @@ _SCHEMAS: Final[tuple[type[Schema], ...]] = (
     rows.Limits,
     rows.DeployedModel,
     rows.DeploymentFacts,
+    *request_schemas(),
 )
 _ALL: Final = {"type": "string", "enum": ["all"]}
 
@@ -122,6 +125,26 @@ def _of_ours(
             return {"type": "array", "items": {"type": "string", "minLength": 1}}
         case fields.Instant():
             return {"type": "string", "examples": ["2013-12-20T01:30:00Z"]}
+        case management_fields.Text():
+            return {"type": _or_null("string", field), **_lengths(field)}
+        case management_fields.Choice():
+            nothing = [None] if field.allow_none else []
+            return {"type": _or_null("string", field), "enum": [*field.words, *nothing]}
+        case management_fields.Words():
+            word = "|".join(field.words)
+            return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
+        case management_fields.Whole() | management_fields.Number():
+            is_whole = isinstance(field, management_fields.Whole)
+            kind = "integer" if is_whole else "number"
+            bounds = {"minimum": field.low, "maximum": field.high}
+            known = {name: size for name, size in bounds.items() if size is not None}
+            return {"type": _or_null(kind, field), **known}
+        case management_fields.Switch():
+            return {"type": _or_null("boolean", field)}
+        case management_fields.Items():
+            return {"minItems": field.least, "maxItems": field.most}
+        case management_fields.Mappings():
+            return {"type": "object"}
         case marshmallow.fields.Constant():
             ret.pop("default", None)
             return {"const": field.constant}
@@ -129,6 +152,15 @@ def _of_ours(
             # apispec says null where it knows no name for a form.
             ret.pop("format", None)
     return {}
+
+
+def _or_null(kind: str, field: marshmallow.fields.Field[Any]) -> str | list[str]:
+    return [kind, "null"] if field.allow_none else kind
+
+
+def _lengths(field: management_fields.Text) -> dict[str, int]:
+    least = {"minLength": field.least} if field.least else {}
+    return {**least, "maxLength": field.most}
 
 
 def _add_schemas(spec: APISpec) -> None:
@@ -159,5 +191,7 @@ def _add_components(spec: APISpec) -> None:
         spec.components.response(
             f"refused-{status}", refusal(status, reason, predictions.ErrorResponse)
         )
+    for status, response in management_refusals().items():
+        spec.components.response(f"management-refused-{status}", response)
     for status, response in rows_refusals().items():
         spec.components.response(f"rows-refused-{status}", response)

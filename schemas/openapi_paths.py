@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from schemas import predictions, rows
 from schemas.arguments import PredictionArgumentsSchema
+from schemas.openapi_management import paths as management_paths
 from schemas.openapi_parts import OF_A_MODEL, TOKEN, headers_of, refusal
 
 Operation = dict[str, Any]
@@ -74,7 +75,12 @@ _ROWS_PAGE_REFUSALS: Final = (400, 401, 403, 404, 405, 500, 503)
 
 def paths() -> dict[str, dict[str, Operation]]:
     """Each path's operations by method, with schemas as apispec takes them."""
-    return {**_prediction_paths(), **_rows_paths(), **_page_paths()}
+    return {
+        **_prediction_paths(),
+        **_rows_paths(),
+        **management_paths(),
+        **_page_paths(),
+    }
 
 
 def _prediction_paths() -> dict[str, dict[str, Operation]]:
