@@ -142,13 +142,11 @@ NEVER_IN_A_REQUEST = {
     "AppError": "the ancestor of the others",
     "InvalidConfig": "the process does not start",
     "OutputColumnsRefused": "told as the state of a batch job",
-    "ClusterLost": "told as the state of a batch job",
-    "WorkersDied": "told as the state of a batch job",
-    "NotForecast": "told as the state of a batch job",
     "InvalidDatabaseUrl": "the process does not start",
     "InvalidStoreUrl": "the process does not start",
     "SchemaTooNew": "the process does not start",
     "NotShared": "told as UnknownModel",
+    "LocationRefused": "told as InvalidFields",
     "InvalidTar": "the library serves the model then",
     "StoreUnavailable": "requests read a picture of the store, not the store",
     "InvalidId": "looked for where identifiers are compared",
@@ -261,6 +259,8 @@ ENVIRONMENT = {
     "backends.onnx": "turns the library's telemetry off before it is imported",
     "app.doctor": "examines it, and starts a process with it",
     "app.commands.server": "hands it on to the server that it starts",
+    "app.batch.starting": "hands it on to the runner that it starts",
+    "app.batch.runner": "sets what libraries read when they are loaded",
 }
 
 
@@ -301,6 +301,8 @@ OFFLINE = [
     # Where models are trained.
     *("backends.timeseries.from_mlforecast", "backends.timeseries.intervals"),
     "app.timeseries.frame_file",
+    # Where batch jobs run.
+    *("app.batch.cluster", "app.batch.job", "app.batch.running"),
 ]
 
 

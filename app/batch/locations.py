@@ -1,0 +1,265 @@
+"""Inputs that jobs fetch and outputs that they deliver: folders, buckets, HTTP."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import IO, Any, Final
+
+from app.batch import parquet
+from app.batch.intake import normalised
+from app.batch.output_types import numbers_of, spelling_of
+from app.batch.places import (
+    LocationRefused,
+    check,
+    format_of,
+    open_file,
+    open_folder,
+    path_of,
+    url_of,
+)
+from app.batch.spec import BatchSpec, CsvSettings
+from app.batch.web import download, upload
+from app.body import text_codec
+from app.config import Config
+from app.errors import BodyTooLarge
+from app.store.errors import InvalidStoreUrl
+from app.store.files import Files, Objects
+from app.store.jobs import Job
+
+__all__ = ["LocationRefused", "check", "deliver", "fetch"]
+
+_STEP: Final = 2**20
+
+
+def fetch(job: Job, files: Files, config: Config) -> int:
+    """Bring a job's input, made the one CSV that it is scored from; returns its bytes.
+
+    What a job whose runner died had brought is replaced.
+
+    Raises LocationRefused, InputRefused, NoDataToPredict and BodyTooLarge for an input
+    that is not to be had or is none, OSError where trying again may help.
+    """
+    settings: Mapping[str, Any] = job.spec["intakeSettings"]
+    if settings["type"] == "localFile":
+        return files.size(job.input_path)
+    check(settings, config)
+    with _source(settings, config) as source:
+        size = 0
+        with files.writer(job.input_path) as target:
+            for piece in _capped(_pieces(job, source, files, config), config):
+                size += target.write(piece)
+    return size
+
+
+def deliver(job: Job, files: Files, config: Config) -> None:
+    """Put a job's output where it is wanted: whole, or not at all.
+
+    Whoever does so again puts the same there again.
+
+    Raises LocationRefused, and OSError where trying again may help.
+    """
+    settings: Mapping[str, Any] = job.spec["outputSettings"]
+    if settings["type"] == "localFile":
+        return
+    check(settings, config)
+    with _target(settings, config) as target:
+        if format_of(settings) == "parquet":
+            parquet.write(target, _parts(job, files), numbers_of(job, files, config))
+            return
+        for piece in _written(job, files):
+            target.write(piece)
+
+
+def _pieces(
+    job: Job, source: IO[bytes], files: Files, config: Config
+) -> Iterator[bytes]:
+    if format_of(job.spec["intakeSettings"]) == "parquet":
+        spelling = spelling_of(job, files, config)
+        with tempfile.TemporaryFile(dir=config.home) as kept:
+            # Its end has to be read first.
+            for piece in _capped(_read(source), config):
+                kept.write(piece)
+            yield from parquet.csv_pieces(
+                kept,
+                config.max_columns,
+                formats=spelling.formats,
+                lower=spelling.lower,
+            )
+        return
+    settings = BatchSpec.from_json(job.spec).csv_settings
+    codec = text_codec(settings.encoding)
+    sent = _capped(_read(source), config)
+    yield from normalised(sent, settings, codec, config.max_columns)
+
+
+def _read(source: IO[bytes]) -> Iterator[bytes]:
+    while piece := source.read(_STEP):
+        yield piece
+
+
+def _capped(pieces: Iterable[bytes], config: Config) -> Iterator[bytes]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > config.max_upload:
+            raise BodyTooLarge(f"The input is larger than {config.max_upload} bytes")
+        yield piece
+
+
+def _parts(job: Job, files: Files) -> Iterator[bytes]:
+    for number in range(job.parts_done):
+        yield files.read(job.part_path(number))
+
+
+def _written(job: Job, files: Files) -> Iterator[bytes]:
+    """The output as CSV in the dialect that the job asks for."""
+    settings = BatchSpec.from_json(job.spec).csv_settings
+    codec = text_codec(settings.encoding)
+    dialect = (settings.delimiter, settings.quotechar, codec)
+    if dialect == (",", '"', "utf_8"):
+        yield from _parts(job, files)
+        return
+    names: list[str] | None = None
+    for part in _parts(job, files):
+        table = parquet.read_texts(part, names)
+        lines = [] if names else [table.column_names]
+        names = table.column_names
+        columns = [column.to_pylist() for column in table.columns]
+        yield _dialect([*lines, *zip(*columns, strict=True)], settings, codec)
+
+
+def _dialect(rows: Iterable[Iterable[Any]], settings: CsvSettings, codec: str) -> bytes:
+    quote = settings.quotechar
+    comma = "\t" if settings.delimiter == "tab" else settings.delimiter
+    special = (quote, comma, "\r", "\n")
+
+    def cell(value: str | None) -> str:
+        if value is None:
+            return ""
+        if any(each in value for each in special) or value != value.strip(" "):
+            return f"{quote}{value.replace(quote, 2 * quote)}{quote}"
+        return value
+
+    text = "".join(comma.join(map(cell, row)) + "\n" for row in rows)
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        raise LocationRefused(
+            "type",
+            f"The output has the character {character!a}, which"
+            f" {settings.encoding} cannot write",
+        ) from None
+
+
+def _source(
+    settings: Mapping[str, Any], config: Config
+) -> AbstractContextManager[IO[bytes]]:
+    if settings["type"] == "filesystem":
+        return _opened_file(settings, config)
+    if settings["type"] == "s3":
+        return _opened_object(settings, config)
+    return download(url_of(settings, config))
+
+
+def _target(
+    settings: Mapping[str, Any], config: Config
+) -> AbstractContextManager[IO[bytes]]:
+    if settings["type"] == "filesystem":
+        return _new_file(settings, config)
+    if settings["type"] == "s3":
+        return _new_object(settings, config)
+    return _sent(settings, config)
+
+
+@contextmanager
+def _opened_file(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+    with (
+        _refused_file(),
+        open(open_file(path_of(settings, config), config), "rb") as it,
+    ):
+        yield it
+
+
+@contextmanager
+def _new_file(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+    path = path_of(settings, config)
+    # Whoever begins anew after a kill does not leave one behind for each time.
+    part = f".{path.name[:200]}.{secrets.token_hex(8)}.part"
+    with _refused_file():
+        folder = open_folder(path, config)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(part, flags, 0o640, dir_fd=folder)
+            with open(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(part, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part, dir_fd=folder)
+            raise
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _refused_file() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise LocationRefused("path", "There is no such file or folder") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise LocationRefused("path", "The path is not one of a file") from None
+    except PermissionError:
+        raise LocationRefused("path", "The server may not use this file") from None
+
+
+@contextmanager
+def _opened_object(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+    store, name = _object(settings, config)
+    with _refused_object(), store.open(name) as file:
+        yield file
+
+
+@contextmanager
+def _new_object(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+    store, name = _object(settings, config)
+    with _refused_object(), store.writer(name) as file:
+        yield file
+
+
+def _object(settings: Mapping[str, Any], config: Config) -> tuple[Files, str]:
+    folder, _, name = url_of(settings, config).rpartition("/")
+    return Objects(folder), name
+
+
+@contextmanager
+def _refused_object() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise LocationRefused("url", "There is no such object or bucket") from None
+    except PermissionError:
+        raise LocationRefused("url", "The server may not use this object") from None
+    except InvalidStoreUrl as error:
+        raise LocationRefused(
+            "url", f"The server cannot use buckets: {error}"
+        ) from None
+
+
+@contextmanager
+def _sent(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+    # Kept first: what breaks off half-way must not have been sent as if it were all.
+    with tempfile.TemporaryFile(dir=config.home) as kept:
+        yield kept
+        kind = "text/csv"
+        if format_of(settings) == "parquet":
+            kind = "application/vnd.apache.parquet"
+        upload(url_of(settings, config), kept, kind)
