@@ -10,6 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.admission import Admission
+from app.batch.expiry import remove_expired
+from app.batch.starting import ensure_runner
+from app.batch.transfers import Transfers, most_transfers
 from app.bulk import BulkPool
 from app.config import Config
 from app.humility_counts import HumilityCounts
@@ -22,6 +25,7 @@ from app.store.jobs import Jobs
 from app.store.records import Actor, Caller, Deployment, Snapshot
 from app.store.store import Store
 from app.unstructured.hooks import Hooks
+from app.uploads import Uploads
 from backends import compiled
 
 # Before the store was read: no generation is negative.
@@ -31,6 +35,12 @@ _CATCH_UP_SECONDS = 0.02
 
 # Between two additions to the counts in the database, each a write.
 _COUNTS_SECONDS = 1.0
+
+# Between two looks for batch jobs whose time is over.
+_EXPIRY_SECONDS = 60.0
+
+# Of how many users' passwords the tries of a minute are counted.
+_LOGIN_PLACES = 1024
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +71,11 @@ class Services:
             # What the bulk threads may take, and as many small requests again.
             heavy_slots=2 * config.scoring_threads,
         )
+        self.transfers = Transfers(most_transfers(config.max_in_flight))
         self.rate_limits = RateLimits()
+        # Others than those of deployments: whoever guesses names makes no room there.
+        self.logins = RateLimits(_LOGIN_PLACES)
+        self.uploads = Uploads(config, self.store)
         self.slow_clients = SlowClients()
         self.hooks = Hooks(config, self._may_run)
         self.humility_counts = HumilityCounts()
@@ -70,7 +84,9 @@ class Services:
         self._refreshing = threading.Lock()
         self._is_following = True
         self._next_counts = 0.0
+        self._next_expiry = 0.0
         self._is_keeping = True
+        self._is_running_jobs = True
         self._loaded = threading.Event()
         # Models that deployments wait for with their old ones, and those that cannot
         # be fetched, with the reason.
@@ -87,6 +103,11 @@ class Services:
     def is_ready(self) -> bool:
         """Whether the deployed models are loaded and the worker is not stopping."""
         return self._loaded.is_set() and not self._is_stopping()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker has been asked to end."""
+        return self._is_stopping()
 
     @property
     def has_read_store(self) -> bool:
@@ -217,7 +238,14 @@ class Services:
                 self._warm()
             if time.monotonic() >= self._next_counts:
                 self._keep_counts()
+                self._start_runner()
                 self._next_counts = time.monotonic() + _COUNTS_SECONDS
+            if time.monotonic() >= self._next_expiry:
+                # Removing much takes long, and nothing else here is to wait for it.
+                threading.Thread(
+                    target=self._expire, name="expiry", daemon=True
+                ).start()
+                self._next_expiry = time.monotonic() + _EXPIRY_SECONDS
             wait.wait(self.config.refresh_seconds)
 
     def _fetch(self) -> None:
@@ -273,6 +301,26 @@ class Services:
             self._is_keeping = False
         else:
             self._is_keeping = True
+
+    def _expire(self) -> None:
+        try:
+            remove_expired(self.jobs, self.files, now())
+        except Exception:
+            # The database or the files may be away; it is tried again.
+            log.exception("batch jobs whose time is over are not removed")
+
+    def _start_runner(self) -> None:
+        """Have batch jobs go on, whoever was at them before."""
+        try:
+            if self.jobs.is_any_waiting():
+                ensure_runner(self.config)
+        except Exception:
+            # As with the store: it is tried again.
+            if self._is_running_jobs:
+                log.exception("batch jobs cannot be run")
+            self._is_running_jobs = False
+        else:
+            self._is_running_jobs = True
 
     def finish(self) -> None:
         """Keep what is still to be kept, in a worker that ends."""

@@ -130,6 +130,15 @@ LAYERS = {
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
         *("app.store.records", "backends.*", "schemas.*"),
     ],
+    "app.replacement": ["app.errors", "app.store.records", "backends.*"],
+    "app.humility_changes": ["app.errors", "app.store.*", "backends.*"],
+    # What is told and read; views tell and read it over HTTP.
+    "app.management.*": [
+        *("app.management.*", "app.access_log", "app.body", "app.errors"),
+        *("app.humility_changes", "app.json_records", "app.receiving"),
+        *("app.services", "app.store.*", "backends", "backends.*"),
+        *("schemas.errors", "schemas.management"),
+    ],
     "app.bulk": ["app.errors"],
     "app.rate_limits": ["app.errors"],
     "app.admission": ["app.errors"],
@@ -148,7 +157,6 @@ NEVER_IN_A_REQUEST = {
     "NotShared": "told as UnknownModel",
     "LocationRefused": "told as InvalidFields",
     "InvalidTar": "the library serves the model then",
-    "StoreUnavailable": "requests read a picture of the store, not the store",
     "InvalidId": "looked for where identifiers are compared",
     "UnknownModel": "told as ModelUnavailable",
     "ModelFileRejected": "told as ModelUnavailable when a model is loaded",
@@ -157,16 +165,12 @@ NEVER_IN_A_REQUEST = {
     "CompiledDamaged": "the library serves the model then",
     "NotCovered": "the library serves the model then",
     "NothingToCompare": "training code compares",
-    "InvalidName": "the command line changes the store",
-    "InvalidSetting": "the command line changes the store",
-    "InvalidRule": "told as InvalidSetting where a request could meet it",
     "BoundsUnknown": "the command line asks for bounds",
     "InvalidBundle": "the command line changes the store",
     "SpecError": "told as ModelUnavailable when a model is loaded",
     "PasswordRefused": "the command line sets passwords",
     "NameTaken": "the command line changes the store",
     "DeploymentIdTaken": "the command line changes the store",
-    "UnknownUser": "the command line changes the store",
     "UnknownToken": "the command line changes the store",
     "AmbiguousToken": "the command line changes the store",
 }
@@ -317,7 +321,7 @@ def test_every_exception_has_a_status_or_a_reason_to_have_none():
 
 def test_every_status_is_one_of_the_contract():
     assert set(_STATUS.values()) <= {
-        *(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 480, 503, 504)
+        *(400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 429, 480, 503, 504)
     }
     assert _STATUS[store_errors.UnknownDeployment] == 404
 

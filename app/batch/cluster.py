@@ -166,10 +166,17 @@ class Cluster:
             return self._client
         self.close()
         import dask
+
+        # What is not said here is what an administrator of the machine has said. The
+        # level of messages counts when the library is imported.
+        dask.config.set(
+            {
+                "temporary-directory": str(self._folder),
+                "logging": {"distributed": "error"},
+            }
+        )
         from distributed import Client
 
-        # What is not said here is what an administrator of the machine has said.
-        dask.config.set({"temporary-directory": str(self._folder)})
         if not self._scheduler:
             self._own = _own_cluster(self._threads, self._folder)
             self._client = Client(self._own, set_as_default=False)

@@ -123,6 +123,14 @@ def cut_parts(
         raise NoDataToPredict
 
 
+def whole(file: IO[bytes], head: Head, part_bytes: int = PART_BYTES) -> Part:
+    """All records as one part; raises what `cut_parts` does."""
+    rows, last = 0, head.end
+    for part in cut_parts(file, head, part_bytes=part_bytes):
+        rows, last = rows + part.rows, part.end
+    return Part(0, head.end, last, 0, rows)
+
+
 def _end(file: IO[bytes], start: int, size: int) -> int:
     """Where the part ends that begins at `start`; there, if it is the file's end."""
     while True:

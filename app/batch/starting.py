@@ -1,0 +1,60 @@
+"""Starts the process that runs batch jobs: one for each state folder."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+from typing import Final
+
+from app.config import Config, environment_name, settings
+from app.store.folders import make_private
+
+LOCK: Final = "batch.lock"
+
+log = logging.getLogger(__name__)
+
+_starting = threading.Lock()
+# Those that this process started; one that has ended is waited for by its parent.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def ensure_runner(config: Config) -> bool:
+    """Start a runner unless the state folder has one; returns whether it did.
+
+    The runner ends when there is nothing left to do for a while, and when this process
+    does. Raises OSError.
+    """
+    with _starting:
+        _started[:] = [each for each in _started if each.poll() is None]
+        make_private(config.home)
+        lock = os.open(config.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            # The lock goes to the runner with the file, and is free when that ends.
+            _started.append(_start(config, lock))
+        finally:
+            os.close(lock)
+    return True
+
+
+def _start(config: Config, lock: int) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-P", "-m", "app.batch.runner"]
+    given = {
+        environment_name(field.name): str(getattr(config, field.name))
+        for field in settings()
+    }
+    runner = subprocess.Popen(
+        [*program, "--parent", str(os.getpid()), "--lock", str(lock)],
+        env={**os.environ, **given},
+        stdin=subprocess.DEVNULL,
+        pass_fds=(lock,),
+    )
+    log.info("batch runner %d is started", runner.pid)
+    return runner

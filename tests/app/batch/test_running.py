@@ -1,0 +1,239 @@
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from app.batch import cutting, running
+from app.batch.running import LEASE, Runner
+from app.batch.spec import TimeseriesSettings
+from backends.humility import NoOperation, OutlyingInput, Rule
+
+# From tests/conftest.py and tests/app/batch/conftest.py.
+Specimens = Any
+Caller = Any
+Batch = Any
+
+CSV = {"Accept": "text/csv"}
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = {**cutting.cut_parts.__kwdefaults__, "part_bytes": 2000}
+    monkeypatch.setattr(cutting.cut_parts, "__kwdefaults__", defaults)
+
+
+@pytest.fixture
+def text(specimens: Specimens) -> str:
+    """Rows for the deployment `churn`; several parts of them."""
+    return specimens["churn"].frame.to_csv(index_label="id")
+
+
+def test_output_is_that_of_a_request(batch: Batch, text: str, predict: Caller) -> None:
+    job = batch.add("churn", text, passthrough_columns=("id",), max_explanations=2)
+    done = batch.run(job)
+    query = "passthroughColumns=id&maxExplanations=2"
+    answer = predict("churn", text.encode(), query=query, headers=CSV)
+    assert batch.output(job) == answer.text
+    assert (done.status, done.phase, done.runner) == ("COMPLETED", "done", None)
+    assert done.parts_done > 3
+    assert done.scored_rows == answer.text.count("\n") - 1
+    assert done.output_bytes == len(answer.data)
+    assert (done.next_offset, done.failed_rows) == (len(text.encode()), 0)
+    assert "Job done processing at 2" in done.status_details
+    assert "Job started processing at 2" in done.logs[-2]
+    assert done.expires_at == done.finished_at + timedelta(hours=48)
+
+
+def test_job_is_scored_with_what_was_pinned(
+    batch: Batch, text: str, predict: Caller
+) -> None:
+    changes = {"approval_workflow": True, "association_id": "id"}
+    job = batch.add("churn", text, settings=changes, threshold=0.9)
+    other = batch.add(
+        "churn", text, settings=changes, threshold=0.9, prediction_threshold=0.1
+    )
+    batch.run(other)
+    deployment_id = predict.deploy("churn", threshold=0.9, **changes)
+    answer = predict(deployment_id, text.encode(), headers=CSV).text
+    assert batch.output(job) == answer
+    assert batch.output(other).splitlines()[1].split(",")[3] == "0.1"
+
+
+def test_first_bad_row_ends_the_job(batch: Batch, text: str) -> None:
+    lines = text.splitlines()
+    lines[200] = "1"
+    for spec in ({}, {"disable_row_level_error_handling": True}):
+        job = batch.add("churn", "\n".join(lines), **spec)
+        done = batch.run(job)
+        assert done.status == "ABORTED"
+        assert "Row 199 of the CSV body has 1 fields" in done.status_details
+        assert 0 < done.parts_done and done.scored_rows < 199
+
+
+def test_bad_rows_are_counted_and_told(batch: Batch, text: str) -> None:
+    lines = text.splitlines()
+    lines[200] = lines[300] = "1"
+    done = batch.run(job := batch.add("churn", "\n".join(lines), abort_on_error=False))
+    assert (done.status, done.failed_rows) == ("COMPLETED", 2)
+    assert done.scored_rows == len(lines) - 3
+    output = batch.output(job).splitlines()
+    assert [n for n, line in enumerate(output) if not line.strip(",")] == [200, 300]
+    first = [line for line in done.logs if "could not be scored" in line]
+    assert len(first) == 1 and "Row 199" in first[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tenure,contract\n", "No data to predict on"),
+        ("", "No data to predict on"),
+        ("tenure\n1\n", "contract"),
+        ('tenure,contract\n1,"x', "never closed"),
+    ],
+)
+def test_input_that_is_none_ends_the_job(batch: Batch, text: str, said: str) -> None:
+    done = batch.run(job := batch.add("churn", text, abort_on_error=False))
+    assert done.status == "ABORTED" and said in done.status_details
+    assert batch.output(job) == ""
+
+
+def test_columns_that_are_not_there_end_the_job(batch: Batch, text: str) -> None:
+    for spec, said in (
+        ({"passthrough_columns": ("none",)}, "columns expected but not found"),
+        ({"column_names_remapping": {"none": "x"}}, "no column named 'none'"),
+        ({"passthrough_columns_set": "all"}, None),
+    ):
+        done = batch.run(batch.add("churn", text, **spec))
+        assert done.status == ("ABORTED" if said else "COMPLETED")
+        assert said is None or said in done.status_details
+
+
+def test_model_that_is_gone_fails_the_job(batch: Batch, text: str) -> None:
+    job = batch.add("churn", text)
+    batch.runner.jobs.change(job.id, {"pinned": {**job.pinned, "model_id": "0" * 24}})
+    done = batch.run(job)
+    assert done.status == "FAILED" and "0" * 24 in done.status_details
+
+
+def test_input_that_cannot_be_read_fails_the_job(
+    batch: Batch, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_WAIT_SECONDS", 0.01)
+    job = batch.add("churn", text)
+    batch.runner.files.remove(job.folder)
+    done = batch.run(job)
+    assert done.status == "FAILED"
+    assert "No such file" in done.status_details
+    assert str(batch.runner.config.home) not in done.status_details
+
+
+def test_job_that_is_aborted_stops(batch: Batch, text: str) -> None:
+    job = batch.add("churn", text * 3)
+    advance = batch.runner.jobs.advance
+
+    def aborting(*arguments: Any, **named: Any) -> Any:
+        if batch.get(job).parts_done == 2:
+            batch.runner.jobs.change(job.id, {"status": "ABORTED", "phase": "done"})
+        return advance(*arguments, **named)
+
+    batch.runner.jobs.advance = aborting
+    done = batch.run(job)
+    assert (done.status, done.parts_done) == ("ABORTED", 2)
+
+
+def test_runner_that_is_stopped_lets_go_of_the_job(
+    batch: Batch, text: str, predict: Caller
+) -> None:
+    job = batch.add("churn", text)
+    other = Runner(batch.runner.config, lambda: batch.get(job).parts_done >= 2)
+    assert other.run_next()
+    other.close()
+    held = batch.get(job)
+    assert held.status == "RUNNING" and 2 <= held.parts_done < 5
+    done = batch.run(job)
+    assert done.status == "COMPLETED"
+    answer = predict("churn", text.encode(), headers=CSV).text
+    assert batch.output(job) == answer
+    assert any("Job goes on at" in line for line in done.logs)
+
+
+def test_place_where_runners_die_is_left_at_last(
+    batch: Batch, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = batch.add("churn", text)
+    monkeypatch.setattr(running, "_BEGINNINGS", 3)
+    dying = Runner(batch.runner.config, lambda: False)
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Died
+
+    dying.cluster.map = die
+    for _ in range(3):
+        with pytest.raises(Died):
+            dying.run_next()
+        lapsed = {"lease_until": datetime.now(UTC) - LEASE}
+        dying.jobs.change(job.id, lapsed)
+    dying.close()
+    done = batch.run(job)
+    assert done.status == "FAILED" and "begun 3 times" in done.status_details
+
+
+def test_lease_is_kept_while_a_part_is_waited_for(
+    batch: Batch, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(running, "_RENEW_SECONDS", 0.1)
+    job = batch.add("churn", text)
+    waiting, go_on = threading.Event(), threading.Event()
+    whole = batch.runner.cluster.map
+
+    def slow(*arguments: Any) -> Any:
+        waiting.set()
+        go_on.wait()
+        return whole(*arguments)
+
+    batch.runner.cluster.map = slow
+    thread = threading.Thread(target=batch.runner.run_next)
+    thread.start()
+    waiting.wait()
+    for _ in range(20):
+        assert batch.runner.jobs.claim("another", LEASE) is None
+        threading.Event().wait(0.1)
+    go_on.set()
+    thread.join()
+    assert batch.get(job).status == "COMPLETED"
+
+
+def test_humility_rules_are_counted(batch: Batch, text: str) -> None:
+    store = batch.runner.store
+    deployment_id = batch.site.deployments["churn"]
+    rule = Rule("1" * 24, "new", OutlyingInput("tenure", 12, 1e9), NoOperation())
+    settings = store.deployment(deployment_id).settings.changed({"humility": (rule,)})
+    batch.run(batch.add("churn", text, settings=settings.to_stored()))
+    (total,) = store.humility_totals(deployment_id)
+    assert total.looked_at == text.count("\n") - 1
+
+
+def test_series_are_forecast_in_one_part(
+    batches: Callable[..., Batch],
+    forecast_site: Any,
+    forecasters: Any,
+    forecast: Caller,
+) -> None:
+    batch = batches(forecast_site)
+    name = next(iter(forecasters))
+    body = pd.DataFrame(forecasters[name].request()).to_csv(index=False)
+    answer = forecast(name, body.encode(), headers=CSV)
+    assert answer.status_code == 200, answer.text
+    job = batch.add(name, body, timeseries_settings=TimeseriesSettings())
+    done = batch.run(job)
+    assert batch.output(job) == answer.text
+    assert done.status == "COMPLETED"
+    assert done.scored_rows == answer.text.count("\n") - 1
+    assert done.scored_rows + done.skipped_rows == body.count("\n") - 1
