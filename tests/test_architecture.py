@@ -28,7 +28,7 @@ PACKAGES = ("app", "backends", "schemas")
 # The modules that know Flask: the URLs, the view, and what hangs it all together.
 WEB = [
     *("app.blueprints", "app.blueprints.*", "app.predictions", "app.context"),
-    "app.rows.forward",
+    *("app.rows.forward", "app.unstructured.predictions"),
     *("app.error_handlers", "app.factory", "app.front"),
 ]
 COMMAND_LINE = ["app.cli", "app.commands", "app.commands.*"]
@@ -126,6 +126,7 @@ LAYERS = {
         *("app.rows.piece", "app.scoring", "app.tokens", "backends.*"),
     ],
     "app.rows.tensors": ["app.errors", "app.rows.piece", "backends.tensors.*"],
+    "app.unstructured.hooks": ["app.config", "app.errors", "backends.unstructured.*"],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
         *("app.store.records", "backends.*", "schemas.*"),
@@ -136,6 +137,7 @@ LAYERS = {
     "app.management.*": [
         *("app.management.*", "app.access_log", "app.body", "app.errors"),
         *("app.humility_changes", "app.json_records", "app.receiving"),
+        "app.replacement",
         *("app.services", "app.store.*", "backends", "backends.*"),
         *("schemas.errors", "schemas.management"),
     ],
