@@ -104,3 +104,23 @@ def test_unstructured_is_refused_where_there_are_columns(predict, site, platform
     assert answer.status == 422
     wanted = "Only unstructured custom models can be used with this endpoint."
     assert message_of(answer)["message"] == f"{wanted} Use /predictions instead."
+
+
+@pytest.mark.parametrize("platform", [None, "datarobotServerless"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json", None])
+def test_unstructured_takes_bytes_of_any_type(send, platform, content_type):
+    api = api_of(send)
+    url, headers = place_of(api, send.site.deployments["statistics"], platform)
+    if content_type:
+        headers["Content-Type"] = content_type
+    answer = api.ask(
+        "POST",
+        f"{url}/predictionsUnstructured",
+        body="zwölf Boxkämpfer".encode(),
+        Accept="",
+        **headers,
+    )
+    assert answer.status == 200, answer.body
+    # It is looked up, and has to be there.
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.json == {"characters": 16, "words": 2}
