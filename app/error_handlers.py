@@ -39,6 +39,7 @@ from app.errors import (
     IsTimeSeries,
     IsUnstructured,
     JsonUnreadable,
+    ModelPackageNotFound,
     ModelUnavailable,
     NoCredentials,
     NoDataToPredict,
@@ -55,6 +56,7 @@ from app.errors import (
     ScoredElsewhere,
     SlowClient,
     TakesTensors,
+    TooManyLogins,
     TooManyRequests,
     UnsupportedMediaType,
 )
@@ -82,10 +84,10 @@ from backends.humility_json import InvalidRule
 from backends.tensors.refusals import DataUrlInvalid, FeatureMissing, TypeMismatch
 from backends.timeseries.refusals import ForecastRefused, ForecastTooLarge
 from backends.unstructured.refusals import (
-    AnswerTooLarge,
     ContentNotTaken,
     HookFailed,
     HookTooSlow,
+    TooLarge,
 )
 from schemas.arguments import InvalidArgument, InvalidInstant
 from schemas.management import InvalidFields
@@ -107,6 +109,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     DeploymentNotEnabled: 403,
     NotPermitted: 403,
     UnknownDeployment: 404,
+    ModelPackageNotFound: 404,
     ExplainedDeploymentNotFound: 404,
     DeploymentIsExternal: 400,
     ScoredElsewhere: 400,
@@ -134,7 +137,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     HookTooSlow: 504,
     QueryNotAccepted: 400,
     ContentNotTaken: 415,
-    AnswerTooLarge: 413,
+    TooLarge: 413,
     ForecastRefused: 400,
     ForecastTooLarge: 413,
     NotAcceptable: 406,
@@ -163,6 +166,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     UnsupportedMediaType: 415,
     DataError: 422,
     TooManyRequests: 429,
+    TooManyLogins: 429,
     PredictionNotFinite: 422,
     Overloaded: 503,
     NotReady: 503,
@@ -253,7 +257,7 @@ def _any(error: Exception) -> Response:
         response = message(text, status, error.errors)
     if status == 503:
         response.headers["Retry-After"] = "1"
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | TooManyLogins):
         response.headers["Retry-After"] = str(error.retry_after)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

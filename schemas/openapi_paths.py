@@ -9,6 +9,7 @@ from schemas import predictions, rows
 from schemas.arguments import PredictionArgumentsSchema
 from schemas.openapi_management import paths as management_paths
 from schemas.openapi_parts import OF_A_MODEL, TOKEN, headers_of, refusal
+from schemas.openapi_unstructured import paths as unstructured_paths
 
 Operation = dict[str, Any]
 
@@ -77,6 +78,7 @@ def paths() -> dict[str, dict[str, Operation]]:
     """Each path's operations by method, with schemas as apispec takes them."""
     return {
         **_prediction_paths(),
+        **unstructured_paths(_HEADERS),
         **_rows_paths(),
         **management_paths(),
         **_page_paths(),

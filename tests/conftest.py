@@ -29,6 +29,7 @@ from tests.specimens import (
     make_specimens,
 )
 from tests.tensor_backends import Bundled, compile_nothing, make_tensor_models
+from tests.unstructured_models import allow_hooks, make_unstructured
 
 # Kernels are compiled once, for this run and the next ones: it takes 20 s.
 KERNELS = Path(__file__).parents[1] / "build" / "kernels"
@@ -167,6 +168,18 @@ def tensor_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture(scope="session")
+def unstructured_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A state folder with graphs of raw tensors, and with hooks that may run."""
+    bundles = make_unstructured(tmp_path_factory.mktemp("unstructured"))
+    home = tmp_path_factory.mktemp("unstructured-home")
+    site = make_site(home, bundles, compile_nothing, {})
+    services = Services(Config(home=home))
+    allow_hooks(services, site.deployments)
+    services.close()
+    return site
+
+
+@pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """The URL of an S3 server of this test run."""
     from moto.server import ThreadedMotoServer
@@ -200,9 +213,19 @@ class Caller:
         "serverless": "/api/v2/deployments/{}/predictions",
         "time series": "/predApi/v1.0/deployments/{}/timeSeriesPredictions",
         "rows": "/deployment/{}/forward",
+        "unstructured": "/predApi/v1.0/deployments/{}/predictionsUnstructured",
+        "serverless unstructured": "/api/v2/deployments/{}/predictionsUnstructured",
     }
 
-    def __init__(self, services: Services, client: FlaskClient, site: Site) -> None:
+    def __init__(
+        self,
+        services: Services,
+        client: FlaskClient,
+        site: Site,
+        layout: str = "legacy",
+    ) -> None:
+        """layout: that of calls which do not say theirs."""
+        self.layout = layout
         self.services = services
         self.client = client
         self.site = site
@@ -215,7 +238,7 @@ class Caller:
         *,
         query: str | Mapping[str, Any] = "",
         headers: Mapping[str, str] | None = None,
-        layout: str = "legacy",
+        layout: str | None = None,
     ) -> TestResponse:
         """POST a body; deployment: a name of the site, or an id.
 
@@ -230,7 +253,7 @@ class Caller:
             sent = {"environ_overrides": {"wsgi.input": body, "CONTENT_LENGTH": ""}}
             given["Transfer-Encoding"] = "chunked"
         return self.client.post(
-            self.LAYOUTS[layout].format(deployment_id),
+            self.LAYOUTS[layout or self.layout].format(deployment_id),
             **sent,
             content_type=content_type,
             query_string=query,
@@ -309,6 +332,22 @@ def serve(site: Site) -> Iterator[Callable[..., Caller]]:
 def serve_tensors(tensor_site: Site) -> Iterator[Callable[..., Caller]]:
     """The same, of graphs of named tensors."""
     yield from _callers(tensor_site)
+
+
+@pytest.fixture
+def serve_unstructured(unstructured_site: Site) -> Iterator[Callable[..., Caller]]:
+    """The same, of models that take bytes."""
+    yield from _callers(unstructured_site)
+
+
+@pytest.fixture(scope="session")
+def send(unstructured_site: Site) -> Iterator[Caller]:
+    """Asks an application of its own for what unstructured models answer."""
+    app = create_app(Config(home=unstructured_site.home, max_answer=2**20))
+    services: Services = app.extensions["foretell"]
+    services.refresh()
+    yield Caller(services, app.test_client(), unstructured_site, "unstructured")
+    services.close()
 
 
 @pytest.fixture

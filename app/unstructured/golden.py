@@ -32,7 +32,7 @@ from backends.unstructured import code, media
 from backends.unstructured.graph import GraphBackend, Limits
 from backends.unstructured.media import Content
 from backends.unstructured.reading import input_names
-from backends.unstructured.refusals import AnswerTooLarge, ContentNotTaken
+from backends.unstructured.refusals import ContentNotTaken, TooLarge
 
 _Outputs = Mapping[str, NDArray[Any]]
 
@@ -94,7 +94,7 @@ def compare(requests: Sequence[Request], backend: GraphBackend) -> float:
         place = f"golden request {number}"
         try:
             answer = backend.answer(request.sent, _NO_LIMITS, _go_on)
-        except (ContentNotTaken, AnswerTooLarge) as error:
+        except (ContentNotTaken, TooLarge) as error:
             raise ValueError(f"{place}: {error}") from error
         if answer.declared != request.answered:
             raise ValueError(f"{place} is answered {answer.declared}")

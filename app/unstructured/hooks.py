@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.config import Config
-from app.errors import DeadlineExceeded
+from app.errors import DeadlineExceeded, Overloaded
 from backends.unstructured.code import HookCode
 from backends.unstructured.hook_process import HookLimits, HookProcess
 from backends.unstructured.media import Content
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 # A process that nobody asked for so long ends.
 _IDLE_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 1.0
+# Large requests that wait for hooks or are answered by them, with their bodies. They
+# are none of the server's bulk work, which they could hold up for minutes.
+_LARGE: Final = 4
+# Requests that wait for one hook at least, before there are too many.
+_LEAST_WAITING: Final = 4
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class _Place:
     turn: threading.Lock = field(default_factory=threading.Lock)
     process: HookProcess | None = None
     asked_at: float = 0.0
+    waiting: int = 0
 
 
 class Hooks:
@@ -55,6 +61,10 @@ class Hooks:
         )
         self._is_allowed = is_allowed
         self._idle_seconds = idle_seconds
+        # A hook that is slow is to leave the server room for others.
+        share = config.max_in_flight // (2 * config.workers)
+        self._most_waiting = max(_LEAST_WAITING, share)
+        self._large = threading.Semaphore(_LARGE)
         self._places: dict[str, _Place] = {}
         self._lock = threading.Lock()
         self._wanted: queue.SimpleQueue[tuple[HookCode, Future[HookProcess]] | None]
@@ -72,8 +82,7 @@ class Hooks:
         """What a deployment's hook answers; its process is started if there is none.
 
         deadline: monotonic seconds. Raises HookFailed, HookTooSlow, AnswerTooLarge,
-        BundleRejected, OSError and, where others are asking until then,
-        DeadlineExceeded.
+        BundleRejected, OSError; Overloaded and DeadlineExceeded where others ask.
         """
         with self._turn(deployment_id, deadline) as place:
             process = place.process
@@ -104,11 +113,30 @@ class Hooks:
             keeper.join()
 
     @contextmanager
+    def large(self, deadline: float) -> Iterator[None]:
+        """A large request's slot, waited for before its body is read.
+
+        Raises DeadlineExceeded.
+        """
+        if not self._large.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DeadlineExceeded
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    @contextmanager
     def _turn(self, deployment_id: str, deadline: float) -> Iterator[_Place]:
         with self._lock:
             place = self._places.setdefault(deployment_id, _Place())
             place.asked_at = time.monotonic()
-        if not place.turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            if place.waiting >= self._most_waiting:
+                raise Overloaded
+            place.waiting += 1
+        is_ours = place.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            place.waiting -= 1
+        if not is_ours:
             raise DeadlineExceeded
         try:
             yield place

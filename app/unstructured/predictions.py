@@ -84,7 +84,12 @@ def predict_unstructured(
         record.stage("accept")
 
         is_large = _is_large(environ, config)
-        with services.admission.bulk(deadline) if is_large else nullcontext():
+        slots = (
+            services.hooks.large
+            if isinstance(served.backend, HookCode)
+            else services.admission.bulk
+        )
+        with slots(deadline) if is_large else nullcontext():
             if is_large:
                 record.stage("wait")
             sent = Content.of(

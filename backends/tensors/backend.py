@@ -30,7 +30,7 @@ class TensorBackend:
     """A loaded graph. Safe to call from many threads at once.
 
     nbytes: memory that it holds, for the model cache's budget.
-    inputs: the tensors that the graph takes.
+    inputs, outputs: the tensors that the graph takes, and that it answers.
     """
 
     engine = "onnxruntime"
@@ -51,6 +51,7 @@ class TensorBackend:
                 " again"
             ) from error
         self.inputs = inputs
+        self.outputs = outputs
         self._decoder = RowDecoder(self.spec, inputs)
         self._splitter = Splitter(self.spec)
         # Of many classes they take a while to make.

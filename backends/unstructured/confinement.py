@@ -31,9 +31,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def isolate() -> bool:
     """Leave the network, and the other processes, behind; returns whether it is so.
 
-    Where the kernel lets it, this process becomes the keeper of a child that is alone
-    with its children in namespaces of its own, and only that child returns; when it
-    ends, all its children do, and so does the keeper, with its status.
+    Where the kernel lets it, this process becomes the keeper of a child in namespaces
+    of its own, whose child alone returns; when that one ends, all that it started do,
+    and so does the keeper, with its status.
     """
     user, group = os.getuid(), os.getgid()
     others = _NEW_NET | _NEW_PID | _NEW_IPC
@@ -42,9 +42,12 @@ def isolate() -> bool:
         _cap(resource.RLIMIT_NPROC, _PROCESSES)
     elif _libc.unshare(others) != 0:
         return False
-    child = os.fork()
-    if child:
-        _keep(child)
+    # The first of the new processes is spared signals that end others, its own
+    # `abort` among them: it waits, and the second one returns.
+    for _ in range(2):
+        child = os.fork()
+        if child:
+            _keep(child)
     return True
 
 
@@ -72,7 +75,11 @@ def _keep(child: int) -> None:
     # The channel is the child's alone: its end has to be seen.
     os.closerange(0, 2)
     os.closerange(3, _OPEN_FILES)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    ended = -1
+    while ended != child:
+        # Orphans come to the first process of their namespace.
+        ended, code = os.wait()
+    status = os.waitstatus_to_exitcode(code)
     os._exit(status if status >= 0 else 128 - status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from backends.tensors.sent import Upload
 from backends.unstructured import media, writing
 from backends.unstructured.media import Content
 from backends.unstructured.reading import TensorReader, Tensors, kind_of
-from backends.unstructured.refusals import AnswerTooLarge, ContentNotTaken
+from backends.unstructured.refusals import AnswerTooLarge, ContentNotTaken, TooLarge
 
 # Rows that are taken out of a tensor at once: each is an object of its own.
 _SOME_ROWS: Final = 1024
@@ -50,6 +51,7 @@ class GraphBackend:
         self.nbytes = self._tensors.nbytes
         self.spec = self._tensors.spec
         self._reader = TensorReader(self.spec, self._tensors.inputs)
+        self._axes = _axes_of_singles(self._tensors)
 
     def answer(
         self, content: Content, limits: Limits, go_on: Callable[[], None]
@@ -58,7 +60,7 @@ class GraphBackend:
 
         go_on: called between pieces of work; raises when there is no time left.
 
-        Raises DataError, ContentNotTaken and AnswerTooLarge.
+        Raises DataError, ContentNotTaken and TooLarge.
         """
         kind = self._kind(content)
         try:
@@ -93,10 +95,10 @@ class GraphBackend:
         field, *others = self.spec.inputs
         own = {"text": ("text/plain",), "image": ("image/*",)}
         beside = () if others else own.get(field.type, ())
-        arrays = (media.NPY,) if len(self._reader.names) == 1 else (media.NPZ,)
         if any(each.dtype == "string" for each in self.spec.inputs):
-            arrays = ()
-        return (media.JSON, *arrays, *beside)
+            return (media.JSON, *beside)
+        array = media.NPY if len(self._reader.names) == 1 else media.NPZ
+        return (media.JSON, array, *beside)
 
     def _sent(self, content: Content, kind: str, limits: Limits) -> Tensors:
         if kind == media.NPY:
@@ -131,7 +133,7 @@ class GraphBackend:
     ) -> dict[str, NDArray[Any]]:
         count = len(next(iter(tensors.values())))
         if count > limits.rows:
-            raise DataError(f"the request has more than {limits.rows} rows")
+            raise TooLarge(f"The request has more than {limits.rows} rows")
         batches: list[dict[str, NDArray[Any]]] = []
         size = 0
         for start in range(0, count, _SOME_ROWS):
@@ -146,7 +148,24 @@ class GraphBackend:
                 if size > limits.answer:
                     raise AnswerTooLarge(limits.answer)
                 batches.append(batch)
-        return {name: _joined(name, batches) for name in batches[0]}
+        return {name: self._shaped(name, _joined(name, batches)) for name in batches[0]}
+
+    def _shaped(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """An output that rows by name know as one value, in the graph's own shape."""
+        if name not in self._axes:
+            return values
+        return values.reshape(len(values), *[1] * self._axes[name])
+
+
+def _axes_of_singles(tensors: TensorBackend) -> dict[str, int]:
+    """Axes beside that of the rows of each output that is one value of its tensor."""
+    axes = {each.name: len(each.shape) for each in tensors.outputs}
+    taken = Counter(field.tensor for field in tensors.spec.outputs)
+    return {
+        field.name: axes[field.tensor]
+        for field in tensors.spec.outputs
+        if field.shape == (1,) and field.picture is None and taken[field.tensor] == 1
+    }
 
 
 def _row_of(array: NDArray[Any], place: int) -> NDArray[Any]:

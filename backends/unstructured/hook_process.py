@@ -99,7 +99,7 @@ class HookProcess:
                     *(sys.executable, "-I", "-B", "-c", _PROGRAM),
                     *(_root(), json.dumps(request)),
                 ],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self._home,

@@ -11,7 +11,11 @@ class HookTooSlow(Exception):
     """A hook took longer than it may."""
 
 
-class AnswerTooLarge(Exception):
+class TooLarge(Exception):
+    """A request or its answer is over a limit."""
+
+
+class AnswerTooLarge(TooLarge):
     """The answer has more bytes than it may."""
 
     def __init__(self, most: int) -> None:
