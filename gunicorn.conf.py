@@ -28,6 +28,7 @@ logging.basicConfig(
     format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
 )
 
+from app.batch.transfers import most_transfers  # noqa: E402
 from app.config import Config  # noqa: E402  (the variables above come first)
 from backends.trees.kernel_cache import prepare  # noqa: E402
 
@@ -40,7 +41,8 @@ workers = foretell.workers
 # Threads cover slow clients; scoring leaves the interpreter's lock. The few beyond
 # what the server takes on answer health checks and refuse the surplus at once.
 worker_class = "gthread"
-threads = foretell.max_in_flight + 4
+# Uploads and downloads of batch jobs have threads of their own.
+threads = foretell.max_in_flight + 4 + most_transfers(foretell.max_in_flight)
 worker_connections = 1000 + threads
 
 # The code is loaded once, before the fork, and shared; model libraries are not: OpenMP

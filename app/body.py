@@ -60,7 +60,7 @@ def read_body(
     BodyUnreadable, NoDataToPredict for an empty body, DeadlineExceeded; what the
     stream raises when it times out passes through.
     """
-    encoding = _content_encoding(content_encoding)
+    encoding = decompressor_of(content_encoding)
     sent = _read(stream, content_length, limits, deadline)
     body = sent if encoding is None else _inflate(sent, encoding, limits, deadline)
     if not body:
@@ -68,7 +68,11 @@ def read_body(
     return body
 
 
-def _content_encoding(header: str | None) -> _Decompressor | None:
+def decompressor_of(header: str | None) -> Decompressor | None:
+    """What a Content-Encoding is undone with; None for none.
+
+    Raises UnsupportedMediaType for one that is not known.
+    """
     if not header:
         return None
     names = [name.strip().lower() for name in header.split(",")]
@@ -117,7 +121,7 @@ def _too_many_bytes(limits: Config) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limits.max_body} bytes")
 
 
-class _Inflater(Protocol):
+class Inflater(Protocol):
     """One compressed stream being read, as `bz2.BZ2Decompressor` does it."""
 
     @property
@@ -129,7 +133,7 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-_Decompressor = Callable[[], _Inflater]
+Decompressor = Callable[[], Inflater]
 
 
 class _GzipInflater:
@@ -155,7 +159,7 @@ class _GzipInflater:
         return inflated
 
 
-_DECOMPRESSORS: dict[str, _Decompressor] = {
+_DECOMPRESSORS: dict[str, Decompressor] = {
     "gzip": _GzipInflater,
     "x-gzip": _GzipInflater,
     "bz2": bz2.BZ2Decompressor,
@@ -165,7 +169,7 @@ _DECOMPRESSORS: dict[str, _Decompressor] = {
 
 
 def _inflate(
-    sent: bytes, decompressor: _Decompressor, limits: Config, deadline: float
+    sent: bytes, decompressor: Decompressor, limits: Config, deadline: float
 ) -> bytes:
     most = max(_FREE_INFLATION, limits.max_inflation * len(sent))
     body = io.BytesIO()
@@ -186,7 +190,7 @@ def _inflate(
     return body.getvalue()
 
 
-def _inflated(sent: bytes, decompressor: _Decompressor) -> Iterator[bytes]:
+def _inflated(sent: bytes, decompressor: Decompressor) -> Iterator[bytes]:
     """Yield what the concatenated streams hold, a step at a time."""
     position = streams = 0
     while position < len(sent):
@@ -260,7 +264,7 @@ def read_content_type(header: str) -> tuple[str, str | None, str]:
     """
     media_type, parameters = parse_options_header(header)
     charset = parameters.get("charset")
-    codec = _codec(charset) if charset else None
+    codec = text_codec(charset) if charset else None
     return media_type.strip().lower(), codec, parameters.get("boundary", "")
 
 
@@ -277,7 +281,8 @@ def _kind(media_type: str) -> Kind:
     )
 
 
-def _codec(charset: str) -> str:
+def text_codec(charset: str) -> str:
+    """Python's name of a text's encoding; raises UnsupportedMediaType."""
     key = encodings.normalize_encoding(charset[:100]).lower()
     codec = encodings.aliases.aliases.get(key, key)
     # codecs.lookup() remembers each name for ever, so it is asked for known ones only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gunicorn.http.errors import ParseException
@@ -12,6 +13,7 @@ from app.auth import authenticate
 from app.body import read_body
 from app.config import Config
 from app.errors import (
+    BodyTooLarge,
     BodyUnreadable,
     DeadlineExceeded,
     InvalidToken,
@@ -29,6 +31,10 @@ from backends.bundle import BundleRejected
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+# A body that is streamed may take any time, as long as each step arrives in this one.
+STEP = 262_144
+STEP_SECONDS = 60.0
 
 _NOT_LOADED = (
     *(ModelFileRejected, BundleRejected, UnknownModel, StoreUnreachable),
@@ -103,3 +109,48 @@ def body_of(
     finally:
         if connection is not None:
             services.slow_clients.done(connection)
+
+
+def stream_of(
+    services: Services, environ: WSGIEnvironment, most: int
+) -> Iterator[bytes]:
+    """The body as it comes, not inflated, of any length up to `most` bytes.
+
+    Raises BodyTooLarge, BodyUnreadable for one that is cut off, and SlowClient for one
+    of which no 256 KiB arrive in a minute.
+    """
+    length, size = content_length(environ), 0
+    if length is not None and length > most:
+        raise BodyTooLarge(f"The body is larger than {most} bytes")
+    while length is None or size < length:
+        left = STEP if length is None else length - size
+        data = _step(services, environ, min(STEP, left))
+        if not data:
+            break
+        size += len(data)
+        if size > most:
+            raise BodyTooLarge(f"The body is larger than {most} bytes")
+        yield data
+    if length is not None and size < length:
+        raise BodyUnreadable(
+            f"The body ends after {size} of the {length} bytes announced"
+        )
+
+
+def _step(services: Services, environ: WSGIEnvironment, size: int) -> bytes:
+    connection = environ.get("gunicorn.socket")
+    deadline = time.monotonic() + STEP_SECONDS
+    if connection is not None:
+        services.slow_clients.reading(connection, deadline)
+    try:
+        data: bytes = environ["wsgi.input"].read(size)
+    except (OSError, ParseException) as error:
+        if time.monotonic() > deadline or isinstance(error, TimeoutError):
+            raise SlowClient from None
+        raise BodyUnreadable("The body ends before it is complete") from error
+    finally:
+        if connection is not None:
+            services.slow_clients.done(connection)
+    if len(data) < size and time.monotonic() > deadline:
+        raise SlowClient
+    return data
