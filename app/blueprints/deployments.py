@@ -10,7 +10,7 @@ from app.blueprints.managing import accepted, asking, done, told, told_page
 from app.errors import AlreadyInStatus
 from app.management import access, operations
 from app.management.capabilities import listed as listed_capabilities
-from app.management.cards import card_of, needed_card
+from app.management.cards import card_if_here, card_of, needed_card
 from app.management.deployments import Telling, deployment_object, status_of
 from app.management.features import features
 from app.management.listing import listed
@@ -39,7 +39,11 @@ def list_deployments() -> Response:
         query = its.query(DeploymentQuery())
         found = listed(its.services.snapshot, its.caller, query)
         limit, offset = query["limit"], query["offset"]
-        shown = [_object(its, each) for each in cut(found, limit, offset)]
+        # A page of a hundred must not wait for a hundred bundles.
+        shown = [
+            deployment_object(each, card_if_here(its.services, each), telling(its))
+            for each in cut(found, limit, offset)
+        ]
         return told_page(its, shown, len(found), limit, offset)
 
 

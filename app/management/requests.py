@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -22,6 +23,7 @@ from app.errors import (
 from app.json_records import parse
 from app.receiving import body_of, caller_of
 from app.services import Services
+from app.store.errors import StoreUnavailable
 from app.store.records import Caller, Deployment
 from app.store.store import Store
 from schemas import errors
@@ -150,6 +152,13 @@ def asked(
     Raises NotReady, InvalidToken, NoCredentials and InsufficientScope.
     """
     caller = caller_of(services, environ, record)
+    before = services.snapshot
+    # What this client changed through another worker a moment ago is told as it is
+    # now. Without a database the last picture is, and changes say so themselves.
+    with suppress(StoreUnavailable):
+        services.refresh()
+    if services.snapshot is not before:
+        caller = caller_of(services, environ, record)
     if caller.deployment_id is not None and not scoped:
         raise InsufficientScope("The token opens one deployment, and its predictions")
     return Asked(services, record, environ, caller, base_url)

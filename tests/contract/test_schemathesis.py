@@ -41,12 +41,21 @@ def described(
     items = {"type": "string", "enum": list(columns)}
     parameters["passthroughColumns"]["schema"].update(items=items, maxItems=3)
     parameters["decimalsNumber"]["schema"]["maximum"] = 40
-    wanted = paths or sorted(set(document["paths"]) - ELSEWHERE)
+    wanted = paths or [
+        path
+        for path, operations in sorted(document["paths"].items())
+        if path not in ELSEWHERE and not is_managed(operations)
+    ]
     document["paths"] = {path: document["paths"][path] for path in wanted}
     for operations in document["paths"].values():
         for operation in operations.values():
             narrow(operation, places, rows, tables, without)
     return document
+
+
+def is_managed(operations: Mapping[str, Any]) -> bool:
+    """Whether an address is one of those that change things, which are others' part."""
+    return any(each["tags"] == ["management"] for each in operations.values())
 
 
 def narrow(
