@@ -146,6 +146,26 @@ class TooManyRequests(AppError):
         )
 
 
+class ModelPackageNotFound(AppError):
+    """No model package with this id is there, or not for this user."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"Model package {model_id[:64]} cannot be found")
+
+
+class TooManyLogins(AppError):
+    """More passwords were tried than are looked at.
+
+    retry_after: whole seconds until another one is.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            f"Too many passwords were tried; try again in {retry_after} s"
+        )
+
+
 class NotTimeSeries(AppError):
     """A time series parameter for a model that is none."""
 

@@ -9,7 +9,11 @@ from flask import Flask
 LAYOUTS = {
     "legacy": "app.blueprints.legacy:legacy",
     "serverless": "app.blueprints.serverless:serverless",
+    "batch": "app.blueprints.batch:batch",
     "rows": "app.blueprints.rows:rows",
+    "model packages": "app.blueprints.model_packages:model_packages",
+    "replacements": "app.blueprints.replacements:replacements",
+    "api tokens": "app.blueprints.api_tokens:api_tokens",
     "management": "app.blueprints.management:management",
     "deployments": "app.blueprints.deployments:deployments",
     "deployment settings": "app.blueprints.deployment_settings:deployment_settings",

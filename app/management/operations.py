@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from app.management.times import moment
 from app.store.records import Caller, Operation, new_id
 from app.store.store import Store
+
+_SILENCE: Final = timedelta(minutes=2)
 
 
 def finish(store: Store, caller: Caller, kind: str, location: str) -> str:
@@ -36,7 +39,21 @@ def find(store: Store, operation_id: str, caller: Caller) -> Operation | None:
     if operation is None:
         return None
     user = caller.user
-    return operation if user.admin or operation.owner_id == user.id else None
+    if not user.admin and operation.owner_id != user.id:
+        return None
+    return interrupted(operation, datetime.now(UTC))
+
+
+def interrupted(operation: Operation, now: datetime) -> Operation:
+    """The operation, as an error if whoever was at it is gone.
+
+    Who is at one moves its `updated_at` on every few seconds.
+    """
+    is_going = operation.status in ("INITIALIZED", "RUNNING")
+    if not is_going or now - operation.updated_at < _SILENCE:
+        return operation
+    text = "It was interrupted by a restart of the server; send it again"
+    return replace(operation, status="ERROR", message=text)
 
 
 def facts(operation: Operation) -> dict[str, Any]:

@@ -236,6 +236,14 @@ def find_operation(connection: Connection, operation_id: str) -> Operation | Non
     return None if row is None else Operation(*row)
 
 
+def made_by(connection: Connection, user_id: str) -> set[str]:
+    """Locations that operations of a user have."""
+    query = select(operations.c.location).where(
+        operations.c.owner_id == user_id, operations.c.location.is_not(None)
+    )
+    return set(connection.execute(query).scalars())
+
+
 def add_humility_counts(
     connection: Connection, counts: Sequence[HumilityCount]
 ) -> None:

@@ -466,6 +466,11 @@ class Store:
         with self._database.read() as connection:
             return queries.find_operation(connection, operation_id)
 
+    def made_by(self, user_id: str) -> set[str]:
+        """Locations of what the user's operations made."""
+        with self._database.read() as connection:
+            return queries.made_by(connection, user_id)
+
     def _add(self, connection: Connection, record: queries.Record) -> None:
         queries.add(connection, record)
         self._tell(connection, None, record)
