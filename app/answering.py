@@ -21,7 +21,7 @@ from backends.humility import Humbled, Rule, fitting
 
 Kind = Literal["json", "csv"]
 
-_WRITERS: Final[Mapping[Kind, type[JsonWriter | CsvWriter]]] = {
+WRITERS: Final[Mapping[Kind, type[JsonWriter | CsvWriter]]] = {
     "json": JsonWriter,
     "csv": CsvWriter,
 }
@@ -153,7 +153,7 @@ class Answering(Answers[Chunk]):
         self, kind: Kind, first: Chunk
     ) -> tuple[Writer, Callable[[Chunk], bytes]]:
         """The writer for rows like those of the first chunk; see `Answers.begin`."""
-        return self.filling(_WRITERS[kind], tuple(first.passthrough))
+        return self.filling(WRITERS[kind], tuple(first.passthrough))
 
     def filling(
         self, kind: type[Rows], passthrough: tuple[str, ...]

@@ -3,91 +3,143 @@
 from __future__ import annotations
 
 import codecs
-import dataclasses
-import mmap
 import os
-import re
+import shutil
 import sys
-import threading
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Final, NoReturn
 
 from tqdm import tqdm
 
-from app.answering import Answers, Kind, Pieces
-from app.bulk import BulkPool
+from app.answering import WRITERS, Kind
+from app.batch.cluster import Cluster
+from app.batch.cutting import read_head
+from app.batch.job import ModelPlace, PartDone, Task, score_part
+from app.batch.planning import parts_left
 from app.config import Config
 from app.errors import AppError, BodyUnreadable, NoDataToPredict
+from app.store.files import open_files
+from app.store.records import new_id
 
 # By the end of the output file's name.
 KINDS: Mapping[str, Kind] = {".csv": "csv", ".json": "json"}
 
-_STEP = 2**20
-_UNLIMITED = 2**53 - 1
+_STEP: Final = 2**20
 
 
 class OutputRefused(AppError):
     """The output cannot be written where it is wanted."""
 
 
-def score_file(
-    answering: Answers[Any], source: Path, target: Path, config: Config
-) -> int:
+class ScoringRefused(AppError):
+    """The rows cannot be scored as they are, in the words of a request's answer."""
+
+
+def score_file(task: Task, source: Path, target: Path, config: Config) -> int:
     """Score a CSV file into a CSV or JSON file; returns how many rows that has.
 
     The output has the columns of the HTTP answer, and appears under its name when it
     is complete. Memory does not grow with the file, unless its rows are of time series.
+    Where there is a Dask cluster, its workers score with a deployed model; what they
+    need goes through the files that servers share.
 
-    Raises what a request with these rows would be answered with, OutputRefused and
-    OSError.
+    task: what is wanted; its files, input and head are the source's, its kind is the
+        target's.
+    Raises NoDataToPredict, BodyUnreadable, ScoringRefused, OutputRefused, OSError, and
+    what `opened` raises.
     """
-    data = _map(source)
+    kind = KINDS[target.suffix]
     rows = 0
-    with written(source, target) as output, _progress(data) as progress:
-        for piece, count in _pieces(answering, KINDS[target.suffix], data, config):
-            output.write(piece)
-            progress.update(count)
-            rows += count
-        progress.total = rows
+    with written(source, target) as output, source.open("rb") as file:
+        _check_utf8(file)
+        head = read_head(file, config.max_columns)
+        task = replace(task, head=head, kind=kind, output=None)
+        with _placed(task, source, config) as (task, scheduler), _progress(file) as bar:
+            for done in _scored(task, file, scheduler, config):
+                separator = WRITERS[kind].separator if done.number else b""
+                output.write(separator + _output(done))
+                bar.update(done.rows)
+                rows += done.rows
+            output.write(WRITERS[kind].foot)
+            bar.total = rows
     return rows
 
 
-def _map(source: Path) -> mmap.mmap:
-    """The file's bytes, brought into memory as they are looked at."""
-    with source.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise NoDataToPredict
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    data.madvise(mmap.MADV_SEQUENTIAL)
-    if data[:3] == codecs.BOM_UTF8:
-        # In this process's copy only. Empty lines before the header do not count.
-        data[:3] = b"\n\n\n"
-    if re.search(rb"\S", data) is None:
-        raise NoDataToPredict
-    _check_utf8(data)
-    return data
+def _scored(
+    task: Task, file: IO[bytes], scheduler: str, config: Config
+) -> Iterator[PartDone]:
+    with (
+        tempfile.TemporaryDirectory(prefix="foretell-") as folder,
+        Cluster(scheduler, config.scoring_threads, Path(folder)) as cluster,
+    ):
+        yield from cluster.map(partial(score_part, task), parts_left(file, task))
 
 
-def _check_utf8(data: mmap.mmap) -> None:
+def _output(done: PartDone) -> bytes:
+    if done.refused is None and done.output is not None:
+        return done.output
+    text = done.refused or ""
+    if done.rule is not None:
+        # Clients are told the rule's text alone; who owns it may change it.
+        name, rule_id = done.rule
+        text += f" (humility rule {name!r}, {rule_id})"
+    raise ScoringRefused(text)
+
+
+@contextmanager
+def _placed(task: Task, source: Path, config: Config) -> Iterator[tuple[Task, str]]:
+    """The task, with files that its workers can read, and their scheduler."""
+    if not config.dask_scheduler or not task.model.model_id:
+        folder = source.absolute().parent.as_uri()
+        yield replace(task, files=folder, input=source.name), ""
+        return
+    files = open_files(config.store_url or config.home.as_uri())
+    place = f"scored/{new_id()}/input.csv"
+    with source.open("rb") as reader, files.writer(place) as writer:
+        shutil.copyfileobj(reader, writer, _STEP)
+    try:
+        # Workers look for the model by its id; what is here may not be there.
+        model = ModelPlace(task.model.model_id)
+        yield (
+            replace(task, files=files.url, input=place, model=model),
+            config.dask_scheduler,
+        )
+    finally:
+        files.remove(place.rpartition("/")[0])
+
+
+def _check_utf8(file: IO[bytes]) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    for start in range(0, len(data), _STEP):
-        step = data[start : start + _STEP]
+    start, is_blank = 0, True
+    while data := file.read(_STEP):
         held = len(decoder.getstate()[0])
+        is_blank = is_blank and not data.removeprefix(codecs.BOM_UTF8).strip()
         try:
-            decoder.decode(step, final=start + _STEP >= len(data))
+            decoder.decode(data)
         except UnicodeDecodeError as error:
-            raise BodyUnreadable(
-                f"The file is not UTF-8 at byte {start - held + error.start}: "
-                "save it as UTF-8"
-            ) from error
+            raise _not_utf8(start - held + error.start) from error
+        start += len(data)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(start - len(error.object)) from error
+    if is_blank:
+        raise NoDataToPredict
 
 
-def _progress(data: mmap.mmap) -> tqdm[NoReturn]:
-    sample = data[:_STEP]
-    rows = len(data) * sample.count(b"\n") // len(sample)
+def _not_utf8(place: int) -> BodyUnreadable:
+    return BodyUnreadable(f"The file is not UTF-8 at byte {place}: save it as UTF-8")
+
+
+def _progress(file: IO[bytes]) -> tqdm[NoReturn]:
+    file.seek(0)
+    sample = file.read(_STEP)
+    rows = os.fstat(file.fileno()).st_size * sample.count(b"\n") // len(sample)
     return tqdm(
         total=rows, unit=" rows", unit_scale=True, disable=not sys.stderr.isatty()
     )
@@ -111,28 +163,3 @@ def written(source: Path, target: Path) -> Iterator[IO[bytes]]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _pieces(
-    answering: Answers[Pieces], kind: Kind, data: mmap.mmap, config: Config
-) -> Iterator[tuple[bytes, int]]:
-    """The output's pieces in order, and how many rows each holds."""
-    # The limits bound what a request may cost others.
-    limits = dataclasses.replace(
-        config, max_rows=_UNLIMITED, max_forecasts=_UNLIMITED, max_steps=_UNLIMITED
-    )
-    # A mapped file reads like bytes.
-    chunks = answering.read_file(cast(bytes, data), limits)
-    first = next(chunks)
-    writer, rows_of = answering.begin(kind, first)
-
-    def work(piece: Pieces) -> tuple[bytes, int]:
-        return rows_of(piece), len(piece)
-
-    yield writer.head, 0
-    separator = b""
-    pool = BulkPool(config.scoring_threads)
-    for rows, count in pool.map(work, chain([first], chunks), threading.TIMEOUT_MAX):
-        yield separator + rows, count
-        separator = writer.separator
-    yield writer.foot, 0

@@ -16,11 +16,11 @@ from app.batch.models import open_model
 from app.batch.row_scorer import RowScorer
 from app.bulk import BulkPool
 from app.config import Config
-from app.errors import AppError
+from app.errors import AppError, TakesTensors
 from app.explanation_request import PREDICTIONS, read_request
 from app.model_cache import ServedModel, load_served
 from app.output_columns import ALL_COLUMNS, OutputColumns
-from app.store.errors import StoreUnreachable
+from app.store.errors import StoreUnreachable, UnknownModel
 from app.store.files import Files, open_files
 from app.store.records import DeploymentSettings
 from app.timeseries.window import Asked
@@ -46,6 +46,9 @@ REFUSALS: Final = (
     NotExplainable,
     NotInitialized,
 )
+
+# What is wrong with the model, or with where it is kept, and stays so.
+FAULTS: Final = (BundleRejected, ModelFileRejected, TakesTensors, UnknownModel)
 
 # A humility rule's id, the rows that it triggered for, and those it was held against.
 Found = tuple[str, int, int]
@@ -101,11 +104,11 @@ class Task:
     keeps_bad_rows: rows that cannot be scored are told; else the first one ends all.
     """
 
-    files: str
-    input: str
-    output: str | None
-    head: Head
     model: ModelPlace
+    files: str = ""
+    input: str = ""
+    output: str | None = None
+    head: Head = Head((), b"", 0)
     settings: DeploymentSettings = field(default_factory=DeploymentSettings)
     threshold: float | None = None
     wishes: Wishes = field(default_factory=Wishes)
@@ -147,6 +150,8 @@ class PartDone:
 def score_part(task: Task, part: Part) -> PartDone:
     """Score some rows of a file; whoever does so again does the same again.
 
+    The first part of the output begins with what comes before all rows; what comes
+    between parts and behind the last one is for whoever joins them.
     Raises OSError, when trying again may help; what is wrong with the rows or with the
     model is told in the result.
     """
@@ -154,7 +159,7 @@ def score_part(task: Task, part: Part) -> PartDone:
         served = opened(task.model, task.files)
     except StoreUnreachable as error:
         raise OSError(str(error)) from error
-    except (AppError, BundleRejected, ModelFileRejected) as error:
+    except FAULTS as error:
         return PartDone(part.number, refused=sentence(error), is_fault=True)
     try:
         work = _score if served.model.time_series is None else _forecast
@@ -283,7 +288,6 @@ def _forecast(task: Task, part: Part, served: ServedModel, files: Files) -> Part
             yield separator + piece
             separator = writer.separator
             rows += number
-        yield writer.foot
 
     if task.output is None:
         output = b"".join(pieces())

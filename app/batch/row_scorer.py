@@ -7,12 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-from app.answering import Answering, Kind
+from app.answering import WRITERS, Answering, Kind
 from app.batch.cutting import Head
 from app.config import Config
 from app.csv_records import spans
 from app.decode import read_csv
-from app.encode import CsvWriter, JsonWriter
+from app.encode import CsvWriter
 from app.errors import BodyUnreadable, PredictionNotFinite
 from app.json_records import refuse_repeated
 from backends.features import DataError
@@ -50,11 +50,7 @@ class RowScorer:
         self._wanted.check_columns(dict.fromkeys(head.names))
         names = tuple(dict.fromkeys(self._wanted.passed_through(head.names)))
         self._passed = [head.names.index(name) for name in names]
-        writers: dict[Kind, type[CsvWriter | JsonWriter]] = {
-            "csv": CsvWriter,
-            "json": JsonWriter,
-        }
-        self._writer, self._work = answering.filling(writers[kind], names)
+        self._writer, self._work = answering.filling(WRITERS[kind], names)
         self._counts = counts
         self.head = self._writer.head
         self.failed = 0

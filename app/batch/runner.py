@@ -30,7 +30,7 @@ from app.lean import settle_pyarrow_without_pandas
 settle_pyarrow_without_pandas()
 
 from app.batch.running import Runner
-from app.batch.starting import LOCK
+from app.batch.starting import LOCK, place_of
 from app.config import Config
 from app.store.errors import StoreUnavailable
 from app.store.folders import make_private
@@ -56,7 +56,8 @@ def main() -> None:
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     config = Config.from_environment()
-    if arguments.lock is None and not _is_alone(config):
+    lock = _locked(config) if arguments.lock is None else arguments.lock
+    if lock is None:
         sys.exit("Another runner is at the jobs of this state folder")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,7 +65,7 @@ def main() -> None:
     threading.Thread(
         target=_watch, args=(arguments.parent, stop), name="watch", daemon=True
     ).start()
-    runner = Runner(config, stop.is_set)
+    runner = Runner(config, stop.is_set, place_of(lock))
     try:
         _run(runner, stop)
     finally:
@@ -86,15 +87,15 @@ def _arguments() -> Namespace:
     return parser.parse_args()
 
 
-def _is_alone(config: Config) -> bool:
-    """Take the lock, for as long as this process lives."""
+def _locked(config: Config) -> int | None:
+    """Take the lock, for as long as this process lives; None if another has it."""
     make_private(config.home)
     lock = os.open(config.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    return True
+        return None
+    return lock
 
 
 def _watch(parent: int | None, stop: threading.Event) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 from collections import deque
@@ -13,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from app.batch.cluster import Cluster, ClusterLost, WorkersDied
-from app.batch.cutting import Head, Part, cut_parts, read_head, whole
-from app.batch.job import PartDone, Task, opened, score_part, sentence
+from app.batch.cutting import Part, read_head
+from app.batch.job import FAULTS, REFUSALS, PartDone, score_part, sentence
+from app.batch.planning import parts_left
 from app.batch.wishes import task_of
 from app.config import Config
 from app.errors import AppError
@@ -26,8 +26,6 @@ from app.store.files import open_files
 from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
 from app.store.records import HumilityCount
 from app.store.store import Store
-from backends.base import ModelFileRejected
-from backends.bundle import BundleRejected
 
 LEASE: Final = timedelta(seconds=15)
 _RENEW_SECONDS: Final = 4.0
@@ -55,9 +53,15 @@ class JobEnded(Exception):
 class Runner:
     """Runs jobs of one database, one after the other."""
 
-    def __init__(self, config: Config, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, config: Config, is_stopping: Callable[[], bool], place: str = ""
+    ) -> None:
+        """place: what only runners of this state folder have in front of their names,
+        of which there is one at a time; empty: nobody knows.
+        """
         self.config = config
-        self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"{place}-{os.getpid()}-{secrets.token_hex(8)}"
+        self._place = place
         self.store = Store(config.database_url, config.home)
         self.jobs = Jobs(self.store.database)
         self.files = open_files(config.store_url or config.home.as_uri())
@@ -76,6 +80,10 @@ class Runner:
 
         Raises StoreUnavailable.
         """
+        if self._place:
+            # Nobody has to wait until the leases of a dead one end.
+            self.jobs.release(f"{self._place}-")
+            self._place = ""
         job = self.jobs.claim(self.name, LEASE)
         if job is None:
             return False
@@ -187,9 +195,9 @@ class _Held:
                 self._pause(_WAIT_SECONDS * 2 ** (tried - 1))
             except (JobLost, UnknownJob, StoreUnavailable):
                 raise
-            except WorkersDied as error:
-                raise JobEnded("FAILED", str(error)) from error
-            except AppError as error:
+            except (*FAULTS, WorkersDied) as error:
+                raise JobEnded("FAILED", sentence(error)) from error
+            except REFUSALS as error:
                 # What is wrong with the input, or with where it is to come from.
                 raise JobEnded("ABORTED", sentence(error)) from error
 
@@ -212,9 +220,16 @@ class _Held:
             head = read_head(file, runner.config.max_columns)
             task = task_of(job, head, runner.files.url)
             waiting: deque[Part] = deque()
-            parts = _noted(_parts(file, head, job, task), waiting)
+            parts = parts_left(
+                file,
+                task,
+                start=job.next_offset,
+                number=job.parts_done,
+                first_row=job.scored_rows + job.failed_rows,
+            )
             work = partial(score_part, task)
-            for done in runner.cluster.map(work, parts, self.check):
+            noted = _noted(parts, waiting)
+            for done in runner.cluster.map(work, noted, self.check):
                 self._keep(waiting.popleft(), done)
         self.advance({"phase": "deliver"})
 
@@ -271,31 +286,6 @@ class _Held:
             self._end(status, text)
         except AppError as error:
             log.warning("batch job %s: %s", self._job.id, error)
-
-
-def _parts(file: IO[bytes], head: Head, job: Job, task: Task) -> Iterator[Part]:
-    """The parts that are left to be scored. Raises what `cut_parts` does."""
-    if not _is_of_series(task):
-        yield from cut_parts(
-            file,
-            head,
-            start=job.next_offset,
-            number=job.parts_done,
-            first_row=job.scored_rows + job.failed_rows,
-        )
-    elif not job.parts_done:
-        # Rows of series are nothing without the others.
-        yield whole(file, head)
-
-
-def _is_of_series(task: Task) -> bool:
-    """Whether the model is one of time series; see `opened`."""
-    try:
-        return opened(task.model, task.files).model.time_series is not None
-    except StoreUnreachable:
-        raise
-    except (AppError, BundleRejected, ModelFileRejected) as error:
-        raise JobEnded("FAILED", sentence(error)) from error
 
 
 def _noted(parts: Iterator[Part], noted: deque[Part]) -> Iterator[Part]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -42,6 +44,19 @@ def ensure_runner(config: Config) -> bool:
         finally:
             os.close(lock)
     return True
+
+
+def place_of(lock: int) -> str:
+    """What the state folder is called, by whoever holds its lock: a random name.
+
+    lock: the open file.
+    """
+    name = os.pread(lock, 64, 0).decode(errors="replace")
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        name = secrets.token_hex(8)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, name.encode(), 0)
+    return name
 
 
 def _start(config: Config, lock: int) -> subprocess.Popen[bytes]:

@@ -22,11 +22,11 @@ def task_of(job: Job, head: Head, files: str) -> Task:
     spec, pinned = BatchSpec.from_json(job.spec), job.pinned
     threshold = spec.prediction_threshold
     return Task(
+        ModelPlace(pinned["model_id"]),
         files,
         job.input_path,
         f"{job.folder}/output",
         head,
-        ModelPlace(pinned["model_id"]),
         DeploymentSettings.from_json(pinned["settings"]),
         pinned["threshold"] if threshold is None else threshold,
         wishes_of(spec),

@@ -54,7 +54,7 @@ def found(text: str, config: Config) -> Iterator[Found]:
     from app.lean import settle_pyarrow_without_pandas
 
     settle_pyarrow_without_pandas()
-    with _folders(text, config) as (folder, settings, threshold, compiled):
+    with placed(text, config) as (folder, settings, threshold, compiled):
         # Imported after pyarrow has been told that there is no pandas.
         from app.model_cache import load_served
         from backends.compiled import read
@@ -66,7 +66,7 @@ def found(text: str, config: Config) -> Iterator[Found]:
 
 
 @contextmanager
-def _folders(
+def placed(
     text: str, config: Config
 ) -> Iterator[tuple[Path, DeploymentSettings, float | None, Path | None]]:
     """The bundle that is named, and what a deployment adds to it."""

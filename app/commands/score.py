@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import click
 
-from app.commands.models import Found, algorithm_option, found, most_option, said
+from app.commands.models import algorithm_option, most_option, placed, said
 from app.commands.printing import json_option, print_json
-from app.errors import AppError
-
-if TYPE_CHECKING:
-    from app.answering import Answers
+from app.lean import settle_pyarrow_without_pandas
 
 _ENDS = (".csv", ".json")
 
@@ -31,10 +28,6 @@ def _instant(text: str) -> datetime:
     except ValueError:
         raise click.BadParameter(f"{text!r} is no date and time of ISO 8601.") from None
     return instant if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-class NotForecast(AppError):
-    """What is said of forecasts is for time series models."""
 
 
 @click.command()
@@ -125,50 +118,32 @@ def score(
         wanted = "all"
     explanations = said(max_explanations, algorithm)
     config = Config.from_environment()
-    with found(model, config) as scored:
+    asked = (forecast_point, predictions_start, predictions_end, relax_known_in_advance)
+    settle_pyarrow_without_pandas()
+    with placed(model, config) as (folder, settings, threshold, compiled):
         # Imported after pyarrow has been told that there is no pandas.
+        from app.batch.job import ModelPlace, Task, Wishes, opened
         from app.offline import score_file
+        from app.timeseries.window import Asked
 
-        served = scored.served
-        asked = (
-            forecast_point,
-            predictions_start,
-            predictions_end,
-            relax_known_in_advance,
+        # What was compiled is of a deployed model, which workers elsewhere can have.
+        model_id = "" if compiled is None else folder.name
+        task = Task(
+            ModelPlace(model_id, folder, compiled),
+            settings=settings,
+            threshold=threshold,
+            wishes=Wishes(
+                wanted,
+                decimals,
+                prediction_warning,
+                explanations,
+                Asked(*asked) if any(asked) else None,
+            ),
         )
-        answering = _answers(
-            scored,
-            asked,
-            passthrough=wanted,
-            decimals=decimals,
-            prediction_warning=prediction_warning,
-            explained=scored.explained(explanations),
-        )
-        rows = score_file(answering, file, out, config)
+        rows = score_file(task, file, out, config)
+        served = opened(task.model, "")
     if as_json:
         facts = {"rows": rows, "out": str(out), "model_id": served.model.id}
         print_json(facts | {"engine": served.backend.engine})
     else:
         click.echo(f"{rows} rows scored with model {served.model.id} into {out}")
-
-
-def _answers(
-    scored: Found,
-    asked: tuple[datetime | None, datetime | None, datetime | None, bool],
-    **wishes: Any,
-) -> Answers[Any]:
-    """What is done with the rows of the file; asked: of forecasts."""
-    from app.answering import Answering
-
-    beside = (scored.served, scored.settings, scored.threshold)
-    if scored.served.model.time_series is None:
-        if any(asked):
-            raise NotForecast(
-                "The model is no time series model: it has no forecast point, no range"
-                " and nothing known in advance"
-            )
-        return Answering(*beside, **wishes)
-    from app.timeseries.answering import Forecasting
-    from app.timeseries.window import Asked
-
-    return Forecasting(*beside, **wishes, asked=Asked(*asked))

@@ -251,6 +251,23 @@ class Jobs:
             }
             return _save(connection, old, changes, stamped(began, now))
 
+    def release(self, runners: str) -> int:
+        """Have jobs wait whose runners are dead; returns how many.
+
+        runners: what their names begin with, as none of a living one does: of one
+            state folder, say, by whoever alone may run jobs there now.
+        """
+        with self._database.write() as connection:
+            done = connection.execute(
+                update(jobs)
+                .where(
+                    jobs.c.status == "RUNNING",
+                    jobs.c.runner.startswith(runners, autoescape=True),
+                )
+                .values(lease_until=datetime.now(UTC))
+            )
+            return done.rowcount
+
     def advance(
         self,
         job_id: str,

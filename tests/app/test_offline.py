@@ -8,18 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.answering import Answering
-from app.errors import (
-    AppError,
-    BodyUnreadable,
-    NoDataToPredict,
-    PassthroughColumnsMissing,
-)
-from app.model_cache import load_served
-from app.offline import OutputRefused, score_file
+from app.batch.job import ModelPlace, Task, Wishes
+from app.errors import BodyUnreadable, NoDataToPredict
+from app.offline import OutputRefused, ScoringRefused, score_file
 from app.services import Services
 from app.store.records import DeploymentSettings
-from backends.features import DataError
 
 # From tests/conftest.py.
 Specimens = Any
@@ -33,6 +26,12 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "rows.csv"
 
 
+def place(services: Services, specimen: Any) -> ModelPlace:
+    model_id = specimen.model.id
+    compiled = services.compiled.path(model_id)
+    return ModelPlace(model_id, services.bundles.path(model_id), compiled)
+
+
 @pytest.fixture
 def score(
     services: Services, specimens: Specimens, source: Path, tmp_path: Path
@@ -40,11 +39,16 @@ def score(
     """Scores the source file with a specimen's model; returns the output's text."""
 
     def scored(name: str = "churn", end: str = ".csv", **options: Any) -> str:
-        served = services.models.get(specimens[name].model.id)
         target = tmp_path / f"out{end}"
         settings = options.pop("settings", DeploymentSettings())
-        answering = Answering(served, settings, **options)
-        rows = score_file(answering, source, target, services.config)
+        threshold = options.pop("threshold", None)
+        task = Task(
+            place(services, specimens[name]),
+            settings=settings,
+            threshold=threshold,
+            wishes=Wishes(**options),
+        )
+        rows = score_file(task, source, target, services.config)
         text = target.read_bytes().decode()
         assert end == ".json" or text.count("\n") == rows + 1
         return text
@@ -131,7 +135,7 @@ def test_rows_are_numbered_over_the_whole_file(
     assert len(rows) == 200 * len(frame)
     assert rows == rows[: len(frame)] * 200
     source.write_text(text + text.splitlines()[1].replace(",", ",x", 1) + "\n")
-    with pytest.raises(DataError, match=f"row {200 * len(frame)}"):
+    with pytest.raises(ScoringRefused, match=f"row {200 * len(frame)}"):
         score()
 
 
@@ -145,14 +149,13 @@ def test_memory_does_not_grow_with_the_file(
     services: Services, specimens: Specimens, source: Path, tmp_path: Path
 ) -> None:
     specimen = specimens["onnx-price"]
-    served = services.models.get(specimen.model.id)
-    answering = Answering(served, DeploymentSettings())
+    task = Task(place(services, specimen))
     most: dict[int, int] = {}
     for times in (400, 4000):
         source.write_text(large(specimen.frame, times))
         before = anonymous_memory()
         with sampled(anonymous_memory) as samples:
-            score_file(answering, source, tmp_path / "out.csv", services.config)
+            score_file(task, source, tmp_path / "out.csv", services.config)
         most[times] = max(samples) - before
     assert source.stat().st_size > 40e6
     assert max(most.values()) < 40_000, most
@@ -182,7 +185,7 @@ def test_failure_leaves_the_old_output(
     target = tmp_path / "out.csv"
     target.write_text("old")
     source.write_text("tenure\n1\n")
-    with pytest.raises(DataError, match="contract"):
+    with pytest.raises(ScoringRefused, match="contract"):
         score()
     assert target.read_text() == "old"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out.csv", "rows.csv"]
@@ -234,7 +237,7 @@ def test_unknown_passthrough_column_is_refused(
     score: Callable[..., str], source: Path, specimens: Specimens
 ) -> None:
     specimens["churn"].frame.to_csv(source)
-    with pytest.raises(PassthroughColumnsMissing, match="colour"):
+    with pytest.raises(ScoringRefused, match="colour"):
         score(passthrough=("colour",))
 
 
@@ -242,10 +245,9 @@ def test_limits_of_requests_do_not_hold_for_files(
     services: Services, specimens: Specimens, source: Path, tmp_path: Path
 ) -> None:
     specimens["churn"].frame.to_csv(source)
-    served = services.models.get(specimens["churn"].model.id)
-    answering = Answering(served, DeploymentSettings())
+    task = Task(place(services, specimens["churn"]))
     config = replace(services.config, max_rows=1, max_body=1, request_seconds=1e-9)
-    rows = score_file(answering, source, tmp_path / "out.csv", config)
+    rows = score_file(task, source, tmp_path / "out.csv", config)
     assert rows == len(specimens["churn"].frame)
 
 
@@ -256,10 +258,9 @@ def test_output_in_an_impossible_place_is_refused(
     specimens["churn"].frame.to_csv(source)
     before = source.read_bytes()
     (source.parent / "folder.csv").mkdir()
-    served = load_served(specimens["churn"].folder, None)
-    answering = Answering(served, DeploymentSettings())
+    task = Task(ModelPlace("", specimens["churn"].folder))
     with pytest.raises(OutputRefused):
-        score_file(answering, source, source.parent / place, services.config)
+        score_file(task, source, source.parent / place, services.config)
     assert source.read_bytes() == before
 
 
@@ -268,5 +269,5 @@ def test_output_clash_is_refused(
 ) -> None:
     frame = specimens["churn"].frame.assign(THRESHOLD=1)
     frame.to_csv(source, index=False)
-    with pytest.raises(AppError, match="THRESHOLD"):
+    with pytest.raises(ScoringRefused, match="THRESHOLD"):
         score(passthrough=("THRESHOLD",))

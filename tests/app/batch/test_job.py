@@ -43,14 +43,8 @@ def parts(
         )
         with source.open("rb") as file:
             head = read_head(file, 1000)
-            made = Task(
-                tmp_path.as_uri(),
-                source.name,
-                task.pop("output", None),
-                head,
-                place,
-                **task,
-            )
+            where = {"files": tmp_path.as_uri(), "input": source.name, "head": head}
+            made = Task(place, **where, **task)
             cuts = list(cut_parts(file, head, part_bytes=part_bytes))
         return [score_part(made, part) for part in cuts]
 
