@@ -28,7 +28,7 @@ MOST_RECORD: Final = 16 * 2**20
 MOST_CELL: Final = csv.field_size_limit()
 _STEP: Final = 2**20
 # A carriage return at the end may be the first half of a newline.
-_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r(?!\Z)|\n)")
+_LINE: Final = re.compile(r"[^\r\n]*+(?:\r\n|\r(?!\Z)|\n)")
 _ROWS_AT_ONCE: Final = 1000
 _NEWLINES: Final = b"\r\n"
 
@@ -253,7 +253,8 @@ def _rewritten(
 
 def _written(rows: list[list[str]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    # With a newline of \n alone it would leave a cell of \r without quotes.
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     try:
         return text.getvalue().encode()
     except UnicodeEncodeError:
@@ -301,7 +302,8 @@ class _Lines:
         for text in self._texts:
             held += text
             end = 0
-            for found in _LINE.finditer(held):
+            # Matched where the last one ended: to search would try every place.
+            while found := _LINE.match(held, end):
                 end = found.end()
                 yield self._told(found.group())
             held = held[end:]

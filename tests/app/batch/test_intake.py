@@ -50,13 +50,13 @@ def test_empty_lines_before_the_header_are_dropped():
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_input_without_rows_is_refused(data, delimiter):
     with pytest.raises(NoDataToPredict):
-        keep(data, CsvSettings(delimiter=delimiter))
+        keep(data.replace(b",", delimiter.encode()), CsvSettings(delimiter=delimiter))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_empty_line_is_a_row_of_one_column(delimiter):
     kept = keep(b"a\n\n1\n", CsvSettings(delimiter=delimiter))
-    assert kept in (b"a\n\n1\n", b'a\n""\n1\n')
+    assert kept in (b"a\n\n1\n", b'a\r\n""\r\n1\r\n')
 
 
 @pytest.mark.parametrize("step", [1, 3, 100])
