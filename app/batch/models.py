@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from app.config import Config
 from app.model_cache import ServedModel, load_served
 from app.sharing import shared_bundles, shared_compiled
 from app.store.bundles import Bundles
@@ -25,8 +26,8 @@ def open_model(files_url: str, model_id: str, cache_folder: Path) -> ServedModel
 
     files_url: of the state folder, whose bundles are there, or of what servers share.
     cache_folder: where what is fetched is kept, for all processes of this machine; it
-        is made if need be, and so are the compiled kernels in it unless the process
-        has them.
+        is made if need be. The compiled kernels are where the settings of the process
+        say, and made there if need be.
 
     Raises UnknownModel, StoreUnreachable, TakesTensors, ModelFileRejected,
     BundleRejected and OSError.
@@ -34,7 +35,7 @@ def open_model(files_url: str, model_id: str, cache_folder: Path) -> ServedModel
     bundles, compiled = _kept(files_url, model_id, cache_folder)
     folder, made = bundles.path(model_id), compiled.fetched(model_id)
     if read(made, "").has_trees:
-        prepare(cache_folder / "kernels")
+        prepare(Config.from_environment().kernels)
     return load_served(folder, made)
 
 
