@@ -23,7 +23,13 @@ from app.findings import Finding, Problem
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
 from app.store.database import Database
-from app.store.errors import InvalidDatabaseUrl, SchemaTooNew, StoreUnavailable
+from app.store.errors import (
+    InvalidDatabaseUrl,
+    InvalidStoreUrl,
+    SchemaTooNew,
+    StoreUnavailable,
+)
+from app.store.files import open_files
 from app.store.store import Store
 from backends import FORMATS, bundle, compiled
 from backends.model import Model
@@ -340,7 +346,7 @@ def _bundles(config: Config, snapshot: Snapshot) -> Finding:
     kept = Bundles(config.home)
     problems = []
     for deployment in snapshot.deployments.values():
-        if deployment.model_id is None:
+        if deployment.model_id is None or _is_elsewhere(deployment.model_id, config):
             continue
         try:
             _check_spec(bundle.read(kept.path(deployment.model_id)))
@@ -356,6 +362,17 @@ def _bundles(config: Config, snapshot: Snapshot) -> Finding:
             )
     checked = len(_models(snapshot))
     return Finding("bundles", {"models": checked}, problems)
+
+
+def _is_elsewhere(model_id: str, config: Config) -> bool:
+    """Whether a bundle is not here, and is fetched when it is asked for."""
+    if not config.store_url or Bundles(config.home).has(model_id):
+        return False
+    try:
+        return open_files(config.store_url).exists(f"bundles/{model_id}.tar")
+    except (OSError, InvalidStoreUrl):
+        # Which is told of the store itself.
+        return True
 
 
 def _check_spec(model: Model) -> None:

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -289,3 +290,18 @@ def test_kernels_that_others_may_write_are_a_problem(
     assert "others than the owner" in problem.text
     folder.chmod(0o700)
     assert look(FORETELL_KERNELS=str(folder))["engines"].problems == []
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_bundle_that_another_server_has_is_no_problem(
+    look: Look, home: Path, deployment_id: str, tmp_path: Path, is_shared: bool
+) -> None:
+    (kept,) = (home / "bundles").iterdir()
+    shared = tmp_path / "shared" / "bundles"
+    shared.mkdir(parents=True)
+    if is_shared:
+        (shared / f"{kept.name}.tar").touch()
+    shutil.rmtree(kept)
+    found = look(FORETELL_STORE_URL=shared.parent.as_uri())["bundles"].problems
+    expected = [] if is_shared else [True]
+    assert [deployment_id in each.text for each in found] == expected
