@@ -15,6 +15,7 @@ from marshmallow import Schema
 
 from schemas import fields, management_fields, predictions, rows
 from schemas.arguments import PredictionArgumentsSchema
+from schemas.openapi_changes import request_schemas as change_schemas
 from schemas.openapi_management import refusals as management_refusals
 from schemas.openapi_management import request_schemas
 from schemas.openapi_parts import (
@@ -61,6 +62,7 @@ _SCHEMAS: Final[tuple[type[Schema], ...]] = (
     rows.DeployedModel,
     rows.DeploymentFacts,
     *request_schemas(),
+    *change_schemas(),
 )
 _ALL: Final = {"type": "string", "enum": ["all"]}
 

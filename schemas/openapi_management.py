@@ -43,6 +43,7 @@ _TIME: Final = {"type": "string", "format": "date-time"}
 PLACES: Final[Mapping[str, str]] = {
     "deploymentId": "A deployment's id.",
     "operationId": "An operation's id, as `Location` told it.",
+    "modelPackageId": "A model's id.",
     "ruleId": "A humility rule's id.",
     "projectId": "The deployment's project_id, else its own id.",
     "modelId": "The deployment's project_model_id, else its model's id.",

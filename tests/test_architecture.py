@@ -64,7 +64,7 @@ MEMBERS = {
     # Only what it knows of HTTP; no request, no response.
     "werkzeug": [*WEB, "app.body", "app.multipart", "app.packing", "app.rows.body"]
     # Its hashes of passwords.
-    + ["app.passwords"],
+    + ["app.passwords", "app.bundle_bodies"],
 }
 
 # Ours, and all of ours that it may import. The first pattern that fits counts.
@@ -170,6 +170,8 @@ NEVER_IN_A_REQUEST = {
     "BoundsUnknown": "the command line asks for bounds",
     "InvalidBundle": "the command line changes the store",
     "SpecError": "told as ModelUnavailable when a model is loaded",
+    "KeptBundleDamaged": "the command line meets it, and what checks sent bundles",
+    "CheckRefused": "told by the operation",
     "PasswordRefused": "the command line sets passwords",
     "NameTaken": "the command line changes the store",
     "DeploymentIdTaken": "the command line changes the store",
