@@ -13,7 +13,7 @@ from app.management.cards import card_of
 from app.management.pages import cut
 from app.management.requests import Asked
 from app.replacement import check_has_threshold
-from app.store.records import Deployment
+from app.store.records import AuditEntry, Deployment
 from schemas.management import InvalidFields
 from schemas.management_projects import (
     ModelChange,
@@ -112,5 +112,8 @@ def model_deployment(deployment_id: str) -> Response:
 
 
 def _model_deployment(its: Asked, deployment: Deployment) -> dict[str, Any]:
-    entries = its.services.store.audit(deployment.id, most=_MOST_CHANGES)
+    entries: list[AuditEntry] = []
+    # Most deployments never had another model, and lists have many of them.
+    if deployment.deployed_at != deployment.created_at:
+        entries = its.services.store.audit(deployment.id, most=_MOST_CHANGES)
     return facts.model_deployment(deployment, entries, telling(its))
