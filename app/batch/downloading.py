@@ -9,15 +9,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
-from app.batch.telling import is_downloadable
 from app.errors import AppError
 from app.services import Services
 from app.store.jobs import Job
 
 log = logging.getLogger(__name__)
 
+_NOT_YET: Final = "The job's output is not available yet"
 _STEP: Final = 262_144
 # How long one step may take to be sent.
 STEP_SECONDS: Final = 60.0
@@ -49,11 +50,42 @@ def check_downloadable(job: Job, protocol: str) -> None:
             "The job puts its output where outputSettings say, and has no download"
         )
     if job.has_ended and job.status != "COMPLETED":
-        raise DownloadUnavailable(
-            f"The job has no output: it was ended as {job.status}. {job.status_details}"
-        )
-    if not is_downloadable(job) or (protocol == "HTTP/1.0" and not job.has_ended):
-        raise DownloadUnavailable("The job's output is not available yet")
+        raise _ended(job)
+    if not _is_coming(job) or (protocol == "HTTP/1.0" and not job.has_ended):
+        raise DownloadUnavailable(_NOT_YET)
+
+
+def _ended(job: Job) -> DownloadUnavailable:
+    return DownloadUnavailable(
+        f"The job has no output: it was ended as {job.status}. {job.status_details}"
+    )
+
+
+def _is_coming(job: Job) -> bool:
+    """Whether there is an output to wait for.
+
+    A link that was told while the input was sent stays good when the job waits for its
+    turn after that.
+    """
+    return job.phase != "upload" or job.runner is not None
+
+
+def begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, once the first of them is there.
+
+    Until then a job that ends without an output can be answered with the reason, and
+    later by breaking off only. Raises DownloadUnavailable.
+    """
+    try:
+        first = next(pieces, None)
+    except BrokenPipeError as error:
+        return _raising(error)
+    return iter(()) if first is None else chain([first], pieces)
+
+
+def _raising(error: BrokenPipeError) -> Iterator[bytes]:
+    raise error
+    yield
 
 
 def stream(
@@ -62,8 +94,9 @@ def stream(
     """The output's bytes, part after part, to the end of the job.
 
     connection: the client's, to see whether it is still there.
-    Raises BrokenPipeError where the job ends without its output, is removed or the
-    server stops, which breaks the connection off.
+    Raises DownloadUnavailable where the job ends before any of its output is there;
+    after that, or when it is removed or the server stops, BrokenPipeError, which breaks
+    the connection off.
     """
     part, since = 0, time.monotonic()
     pause = threading.Event()
@@ -74,6 +107,8 @@ def stream(
         if job.has_ended:
             if job.status == "COMPLETED":
                 return
+            if part == 0:
+                raise _ended(job)
             raise _broken(job, f"it was ended as {job.status}")
         if _is_gone(connection):
             raise _broken(job, "the client is gone")
@@ -81,7 +116,9 @@ def stream(
             raise _broken(job, "the server stops")
         waited = time.monotonic() - since
         if job.status == "INITIALIZING" and waited > _PATIENCE_SECONDS:
-            raise _broken(job, "it has not begun")
+            if part == 0:
+                raise DownloadUnavailable(_NOT_YET)
+            raise _broken(job, "it has not begun again")
         pause.wait(_LOOK_SECONDS)
         try:
             job = services.jobs.get(job.id)

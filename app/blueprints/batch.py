@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from app.batch.creating import create
 from app.batch.downloading import (
     STEP_SECONDS,
     CsvNotAccepted,
+    DownloadUnavailable,
+    begun,
     check_downloadable,
     stream,
 )
@@ -32,6 +35,8 @@ batch = Blueprint("batch", __name__, url_prefix="/api/v2/batchPredictions")
 
 _JOB = "/<job_id>/"
 
+log = logging.getLogger(__name__)
+
 
 @batch.post("/", strict_slashes=False)
 def add() -> Response:
@@ -41,8 +46,7 @@ def add() -> Response:
     """
     with asking(scoped=True) as its:
         job = create(its)
-        if job.queued_at is not None:
-            ensure_runner(its.services.config)
+        _run(its, job)
         response = told(_object(its, job), 202)
         response.headers["Location"] = address_of(job, its.base_url)
         return response
@@ -108,9 +112,17 @@ def _taken(job_id: str, take: Callable[[Asked, Job], Job]) -> Response:
     finally:
         give_back()
     its.record.received = content_length(its.environ) or job.intake_bytes or 0
-    if job.queued_at is not None:
-        ensure_runner(its.services.config)
+    _run(its, job)
     return told({}, 202)
+
+
+def _run(its: Asked, job: Job) -> None:
+    """Have a queued job run now; workers look for such jobs all the time as well."""
+    if job.queued_at is not None:
+        try:
+            ensure_runner(its.services.config)
+        except OSError as error:
+            log.error("no runner of batch jobs can be started: %s", error)
 
 
 @batch.get(f"{_JOB}download/", strict_slashes=False)
@@ -123,9 +135,13 @@ def download(job_id: str) -> Response:
         check_downloadable(job, str(its.environ.get("SERVER_PROTOCOL", "")))
     give_back = its.services.transfers.take()
     connection = its.environ.get("gunicorn.socket")
+    try:
+        pieces = begun(stream(its.services, job, connection))
+    except DownloadUnavailable:
+        give_back()
+        raise
     response = Response(
-        _timed(stream(its.services, job, connection), connection),
-        content_type="text/csv; charset=utf-8",
+        _timed(pieces, connection), content_type="text/csv; charset=utf-8"
     )
     response.call_on_close(give_back)
     name = f"predictions-{job.id}.csv"
