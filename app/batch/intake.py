@@ -65,18 +65,14 @@ def normalised(
     codec: Python's name of `settings.encoding`.
     is_part: others follow; it may lack rows, and has to end with a newline.
 
-    Raises InputRefused, PartIncomplete, BodyTooLarge for too many columns, and
-    NoDataToPredict for an input without rows, after pieces without them.
+    Raises InputRefused, PartIncomplete, BodyTooLarge for too many columns,
+    NoDataToPredict for an input without rows, after pieces without them; and what the
+    pieces raise as they come.
     """
-    try:
-        if codec == "utf_8" and (settings.delimiter, settings.quotechar) == (",", '"'):
-            yield from _checked(pieces, most_columns, is_part)
-        else:
-            yield from _rewritten(pieces, settings, codec, most_columns, is_part)
-    except BodyUnreadable as error:
-        raise InputRefused(str(error)) from None
-    except csv.Error as error:
-        raise InputRefused(f"The CSV cannot be read: {error}") from None
+    if codec == "utf_8" and (settings.delimiter, settings.quotechar) == (",", '"'):
+        yield from _checked(pieces, most_columns, is_part)
+    else:
+        yield from _rewritten(pieces, settings, codec, most_columns, is_part)
 
 
 def joined(parts: Iterable[IO[bytes]], most_columns: int) -> Iterator[bytes]:
@@ -89,7 +85,7 @@ def joined(parts: Iterable[IO[bytes]], most_columns: int) -> Iterator[bytes]:
     has_rows = False
     for number, part in enumerate(parts):
         head, rest = _cut_head(part)
-        names, _ = read_header(head + b"0\n", most_columns)
+        names = _names(head, most_columns)
         if number == 0:
             first = names
             yield head
@@ -110,6 +106,23 @@ def _cut_head(part: IO[bytes]) -> tuple[bytes, bytes]:
         if end := cut_one(data, False):
             return data[:end], data[end:]
     return data, b""
+
+
+def _names(head: bytes, most_columns: int) -> list[str]:
+    """The columns of a header; raises InputRefused and BodyTooLarge."""
+    try:
+        # With a record behind it, which the reader wants to see.
+        return read_header(head + b"0\n", most_columns)[0]
+    except BodyUnreadable as error:
+        raise InputRefused(str(error)) from None
+
+
+def _cut(data: bytes, limit: int) -> int:
+    """See `csv_records.cut`; raises InputRefused."""
+    try:
+        return cut(data, limit)
+    except BodyUnreadable as error:
+        raise InputRefused(str(error)) from None
 
 
 def _holds_rows(data: bytes, columns: int) -> bool:
@@ -133,7 +146,7 @@ def _checked(
                 continue
             head = block[:end].rstrip(_NEWLINES)
             newline = block[len(head) : end]
-            names, _ = read_header(head + b"\n0\n", most_columns)
+            names = _names(head + b"\n", most_columns)
             columns = len(names)
             yield head + b"\n"
             block = block[end:]
@@ -156,7 +169,7 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if len(held) <= wanted:
             continue
         # The last byte may be the first half of a newline.
-        end = cut(held, len(held) - 1)
+        end = _cut(held, len(held) - 1)
         if not end:
             _check_record(len(held))
             wanted = 2 * len(held)
@@ -164,7 +177,7 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield held[:end]
         held, wanted = held[end:], _STEP
     if held:
-        cut(held, len(held))
+        _cut(held, len(held))
         yield held
 
 
@@ -235,7 +248,7 @@ def _rewritten(
     header = next((row for row in rows if row), None)
     if header is None:
         raise NoDataToPredict
-    names, _ = read_header(_written([header]) + b"0\n", most_columns)
+    names = _names(_written([header]), most_columns)
     yield _written([header])
     if len(names) == 1:
         rows = (row or [""] for row in rows)
@@ -289,12 +302,15 @@ class _Lines:
         return bool(self._first) and self._first == self._last
 
     def rows(self, delimiter: str, quotechar: str) -> Iterator[list[str]]:
-        """Each row's cells; none of an empty line. Raises InputRefused, csv.Error."""
-        for row in csv.reader(self, delimiter=delimiter, quotechar=quotechar):
-            self._since = 0
-            if row == [self._end]:
-                return
-            yield row
+        """Each row's cells; none of an empty line. Raises InputRefused."""
+        try:
+            for row in csv.reader(self, delimiter=delimiter, quotechar=quotechar):
+                self._since = 0
+                if row == [self._end]:
+                    return
+                yield row
+        except csv.Error as error:
+            raise InputRefused(f"The CSV cannot be read: {error}") from None
         raise InputRefused("The CSV is not complete: a quote is never closed")
 
     def __iter__(self) -> Iterator[str]:
