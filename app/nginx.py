@@ -28,6 +28,12 @@ map $$request_uri $$foretell_rows {
     "~^/+deployment/" 1;
 }
 
+# Bundles, and inputs of batch jobs, may be larger than requests for predictions.
+map $$request_uri $$foretell_limit {
+    default $max_body;
+    "~^/+api/+v2/+(batchPredictions|modelPackages)([/?]|$$)" $max_upload;
+}
+
 # Not nginx's own format, which has the user's name: the rows API takes a token there.
 log_format foretell '$$remote_addr - - [$$time_local] "$$request" $$status '
                     '$$body_bytes_sent "$$http_user_agent" $$request_time';
@@ -47,25 +53,39 @@ server {
     # FORETELL_KEEP_ALIVE.
     keepalive_timeout ${keep_alive}s;
 
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    # With its port, for the addresses that clients are told. Without a host it is not
+    # sent, and they are told paths.
+    proxy_set_header Host $$http_host;
+    # Set, not appended: what a client claims does not count.
+    proxy_set_header X-Forwarded-For $$remote_addr;
+    proxy_set_header X-Forwarded-Proto $$scheme;
+    proxy_connect_timeout 5s;
+    # FORETELL_REQUEST_SECONDS and a little: the server answers 504 itself.
+    proxy_read_timeout ${patience}s;
+    proxy_send_timeout ${patience}s;
+
     location / {
         proxy_pass http://foretell;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        # With its port, for the addresses that clients are told. Without a host it is
-        # not sent, and they are told paths.
-        proxy_set_header Host $$http_host;
-        # Set, not appended: what a client claims does not count.
-        proxy_set_header X-Forwarded-For $$remote_addr;
-        proxy_set_header X-Forwarded-Proto $$scheme;
-        proxy_connect_timeout 5s;
-        # FORETELL_REQUEST_SECONDS and a little: the server answers 504 itself.
-        proxy_read_timeout ${patience}s;
-        proxy_send_timeout ${patience}s;
         # nginx takes slow uploads off the server's threads, and streams large answers.
         proxy_request_buffering on;
         proxy_buffers 16 64k;
         proxy_buffer_size 64k;
         proxy_busy_buffers_size 128k;
+    }
+
+    # Files of any size, which pass through: no disk of nginx's holds them.
+    location ~ ^/api/v2/(batchPredictions|modelPackages)(/|$$) {
+        proxy_pass http://foretell;
+        # FORETELL_MAX_UPLOAD.
+        client_max_body_size $max_upload;
+        proxy_request_buffering off;
+        proxy_buffering off;
+        # Some clients read a download's bytes as they come, and cannot inflate them.
+        gzip off;
+        # A download waits for rows that are being scored.
+        proxy_read_timeout 1d;
     }
 
     # For monitoring on the server's own machine.
@@ -97,7 +117,7 @@ _ERRORS = {
     "400 494": ("BadData", "The request cannot be read"),
     "404": ("ResourceNotFound", "The requested URL was not found on the server."),
     "405": ("MethodNotAllowed", "The method is not allowed for the requested URL."),
-    "413": ("RequestTooLarge", "The body is larger than {max_body} bytes"),
+    "413": ("RequestTooLarge", "The body is larger than $foretell_limit bytes"),
     "414": ("RequestTooLarge", "The request line is too long"),
     "500": ("InternalError", "The server met an internal error"),
     "501": ("NotImplemented", "The transfer encoding is not supported"),
@@ -116,13 +136,14 @@ def site(config: Config) -> str:
             status=statuses[:3],
             headers=_HEADERS.get(statuses, ""),
             code=code,
-            message=message.format(max_body=config.max_body),
+            message=message,
         )
         for statuses, (code, message) in _ERRORS.items()
     ]
     return _SITE.substitute(
         upstream=config.bind,
         max_body=config.max_body,
+        max_upload=config.max_upload,
         keep_alive=config.keep_alive,
         reuse=max(1, config.keep_alive - 5),
         patience=int(config.request_seconds) + _GRACE_SECONDS,

@@ -17,7 +17,8 @@ def test_limits_follow_the_settings():
     assert "client_max_body_size 1234;" in text
     assert "proxy_read_timeout 15s;" in text
     assert "keepalive_timeout 7s;" in text
-    assert "The body is larger than 1234 bytes" in text
+    assert "The body is larger than $foretell_limit bytes" in text
+    assert "default 1234;" in text
 
 
 def test_nginx_ends_connections_before_the_server_does():
@@ -33,3 +34,13 @@ def test_log_is_without_the_users_name():
 
 def test_host_keeps_its_port():
     assert "proxy_set_header Host $http_host;" in site(Config())
+
+
+def test_files_pass_through_without_being_held():
+    text = site(Config(max_upload=99_000_000_000))
+    place = text.partition("location ~ ^/api/v2/(batchPredictions|modelPackages)")[2]
+    place = place.partition("}")[0]
+    assert "client_max_body_size 99000000000;" in place
+    assert '(batchPredictions|modelPackages)([/?]|$)" 99000000000;' in text
+    for line in ("proxy_request_buffering off;", "proxy_buffering off;", "gzip off;"):
+        assert line in place
