@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
+import json
 import random
 import secrets
 import shutil
@@ -18,9 +20,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import pandas as pd
 import psutil
 import pytest
 
+from app.store.jobs import Job, Jobs
 from app.store.store import Store
 from backends.compiled import read
 from tests.app.store.conftest import PostgresServer, postgres  # noqa: F401
@@ -36,7 +40,7 @@ from tests.server.served_models import (
     frame,
 )
 
-CHAOS_SECONDS = 8.0
+CHAOS_SECONDS = 7.0
 
 
 def free_port() -> int:
@@ -46,7 +50,12 @@ def free_port() -> int:
         return port
 
 
-@dataclass
+NEW_JOB = json.dumps({"deploymentId": FIRST})
+JSON = {"Content_Type": "application/json"}
+CSV = {"Content_Type": "text/csv"}
+
+
+@dataclass(eq=False)
 class Twin:
     """A server with a state folder of its own, and a port that it keeps."""
 
@@ -87,6 +96,11 @@ class Twin:
 
     def store(self) -> Store:
         return Store(self.settings["database_url"], self.home)
+
+    def is_at(self, job: Job) -> bool:
+        """Whether it is this server's runner that has the job."""
+        runner = psutil.Process(int(str(job.runner).rsplit("-", 2)[1]))
+        return runner.environ()["FORETELL_HOME"] == str(self.home)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         assert self._server is not None
@@ -144,8 +158,10 @@ def twins(
         Twin(models, folder / name, settings, token) for name in ("one", "other")
     )
     try:
+        starting = threading.Thread(target=other.start)
+        starting.start()
         one.start()
-        other.start()
+        starting.join()
         yield one, other
     finally:
         one.stop()
@@ -245,6 +261,47 @@ def test_server_on_an_empty_folder_has_all_when_it_is_ready(
     other.start()
     assert (other.home / "bundles" / models.ids[FIRST]).is_dir()
     assert other.predict(deployed, BODY).positives == models.probabilities(FIRST, ROWS)
+
+
+def test_batch_job_of_a_server_that_dies_goes_on_at_the_other(
+    twins: tuple[Twin, Twin], deployed: str, models: ServedModels
+) -> None:
+    for each in twins:
+        until_answered(each, deployed)
+    rows = frame(12_000, seed=21)
+    # No model takes it: it makes parts of few rows.
+    body = csv_body(rows.assign(padding="p" * 2_000))
+    one, _ = twins
+    job = one.ask("POST", "/api/v2/batchPredictions/", NEW_JOB, **JSON).json
+    place = f"/api/v2/batchPredictions/{job['id']}/"
+    assert one.ask("PUT", f"{place}csvUpload/", body, **CSV).status == 202
+    store = one.store()
+    jobs = Jobs(store.database)
+    begun = wait_for(lambda: _begun(jobs, job["id"]))
+    victim = next(each for each in twins if each.is_at(begun))
+    (survivor,) = {*twins} - {victim}
+    victim.kill()
+    status = wait_for(lambda: _ended(survivor, place), 90)
+    left = jobs.get(job["id"])
+    store.dispose()
+    assert status["status"] == "COMPLETED", status["logs"]
+    assert (status["scoredRows"], status["failedRows"]) == (len(rows), 0)
+    assert left.runner is None and any("Job goes on" in each for each in left.logs)
+    output = survivor.ask("GET", f"{place}download/", Accept="text/csv").body
+    scored = pd.read_csv(io.BytesIO(output))["outcome_won_PREDICTION"]
+    assert scored.tolist() == models.probabilities(FIRST, rows)
+    victim.start()
+
+
+def _begun(jobs: Jobs, job_id: str) -> Job | None:
+    job = jobs.get(job_id)
+    assert not job.has_ended, "the job was too fast to be interrupted"
+    return job if job.parts_done >= 1 else None
+
+
+def _ended(twin: Twin, place: str) -> Any:
+    told = twin.ask("GET", place).json
+    return told if told["status"] in ("COMPLETED", "ABORTED", "FAILED") else None
 
 
 def test_servers_that_die_and_return_give_no_wrong_answer(
