@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from datetime import datetime
 
@@ -42,7 +41,8 @@ def _basic(credentials: str) -> tuple[str | None, str]:
     """The user's name, if there is one, and the token."""
     try:
         text = base64.b64decode(credentials, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
+        # No base64, no UTF-8, or characters that are none of ASCII's.
         raise InvalidToken from None
     name, colon, token = text.partition(":")
     if colon and not token:

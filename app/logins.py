@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from datetime import datetime, timedelta
 from typing import Final
@@ -57,7 +56,8 @@ def _basic(header: str | None) -> tuple[str, str]:
         raise InvalidToken
     try:
         text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
+        # No base64, no UTF-8, or characters that are none of ASCII's.
         raise InvalidToken from None
     name, colon, secret = text.partition(":")
     if not colon:

@@ -59,6 +59,7 @@ def test_three_schemes_name_the_user(header):
         # Without the colon it is neither name nor token.
         "Basic " + base64.b64encode(SECRET.encode()).decode(),
         "Basic ###",
+        "Basic ü",
         "Basic " + base64.b64encode(b"\xff").decode(),
         "Bearer \xff\udcff",
     ],
