@@ -153,6 +153,7 @@ NEVER_IN_A_REQUEST = {
     "AppError": "the ancestor of the others",
     "InvalidConfig": "the process does not start",
     "OutputColumnsRefused": "told as the state of a batch job",
+    "JobLost": "whoever is at a job stops, and whoever ends it finds it ended",
     "InvalidDatabaseUrl": "the process does not start",
     "InvalidStoreUrl": "the process does not start",
     "SchemaTooNew": "the process does not start",
