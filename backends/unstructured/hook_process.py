@@ -268,12 +268,12 @@ def _content(data: bytes, head: Mapping[str, Any]) -> Content:
 
 def _short(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers that fit into a message's head."""
-    kept, size = {}, 0
+    kept, left = {}, frames.LONGEST_HEAD - 4096
     for name, value in headers.items():
         # JSON escapes a character into six at most.
-        size += 6 * (len(name) + len(value)) + 8
-        if size < frames.LONGEST_HEAD - 4096:
-            kept[name] = value
+        size = 6 * (len(name) + len(value)) + 8
+        if size < left:
+            kept[name], left = value, left - size
     return kept
 
 

@@ -164,7 +164,7 @@ def test_unknown_setting_lists_the_known(run: Run, external: str) -> None:
 
 def test_every_setting_has_its_meaning() -> None:
     # The rules have a verb of their own.
-    assert (*SETTINGS, "humility") == SETTING_NAMES
+    assert (*SETTINGS, "humility", "python_hook") == SETTING_NAMES
 
 
 def test_disabled_deployment_is_enabled_again(
