@@ -35,8 +35,6 @@ from app.config import Config
 from app.store.errors import StoreUnavailable
 from app.store.folders import make_private
 
-# How much it gives way to what answers requests.
-_NICENESS: Final = 10
 # See gunicorn.conf.py.
 _M_ARENA_MAX: Final = -8
 _LOOK_SECONDS: Final = 0.5
@@ -52,7 +50,6 @@ def main() -> None:
         level=logging.INFO,
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
-    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     config = Config.from_environment()

@@ -10,12 +10,14 @@ import secrets
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Final
 
 from app.config import Config, environment_name, settings
 from app.store.folders import make_private
 
 LOCK: Final = "batch.lock"
+_NICENESS: Final = 10
 
 log = logging.getLogger(__name__)
 
@@ -71,5 +73,8 @@ def _start(config: Config, lock: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         pass_fds=(lock,),
     )
+    # It gives way to what answers requests, from its first moment on.
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, runner.pid, _NICENESS)
     log.info("batch runner %d is started", runner.pid)
     return runner

@@ -130,6 +130,20 @@ def test_input_that_cannot_be_read_fails_the_job(
     assert str(batch.runner.config.home) not in done.status_details
 
 
+def test_job_whose_cluster_cannot_be_reached_fails(
+    batches: Callable[..., Batch],
+    site: Any,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("app.batch.cluster._CONNECT_SECONDS", 0.2)
+    batch = batches(site, dask_scheduler="tcp://127.0.0.1:9")
+    done = batch.run(batch.add("churn", text))
+    assert done.status == "FAILED"
+    assert "tcp://127.0.0.1:9 cannot be reached" in done.status_details
+
+
 def test_job_that_is_aborted_stops(batch: Batch, text: str) -> None:
     job = batch.add("churn", text * 3)
     advance = batch.runner.jobs.advance
