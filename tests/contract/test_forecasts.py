@@ -479,6 +479,14 @@ def test_association_id_is_passed_through(forecast, forecasters):
     assert all(list(row["passthroughValues"]) == ["promo"] for row in rows)
 
 
+def test_rows_without_a_required_association_id_are_refused(forecast, forecasters):
+    settings = {"association_id": "order", "association_required": True}
+    deployment = forecast.deploy("sales", **settings)
+    answer = forecast(deployment, as_csv(forecasters["sales"].request()))
+    assert answer.status_code == 422
+    assert "needs the column 'order'" in answer.json["message"]
+
+
 def test_association_id_that_the_answer_tells_is_told_once(forecast, forecasters):
     deployment = forecast.deploy("stores", association_id="day")
     body = as_csv(forecasters["stores"].request())
