@@ -42,6 +42,8 @@ _TIME: Final = {"type": "string", "format": "date-time"}
 
 PLACES: Final[Mapping[str, str]] = {
     "deploymentId": "A deployment's id.",
+    "jobId": "A batch job's id.",
+    "number": "A part's number, from 0.",
     "operationId": "An operation's id, as `Location` told it.",
     "modelPackageId": "A model's id.",
     "ruleId": "A humility rule's id.",
