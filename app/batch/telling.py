@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +13,7 @@ from app.store.records import User
 _PATH: Final = "/api/v2/batchPredictions"
 # What is not finished is not told as if it were.
 _MOST_PERCENT: Final = 99.9
+_LATE: Final = timedelta(seconds=10)
 
 
 def address_of(job: Job, base_url: str) -> str:
@@ -38,7 +39,7 @@ def told_job(
         "status": job.status,
         "percentageCompleted": percentage(job),
         "elapsedTimeSec": max(0, int((end - job.created_at).total_seconds())),
-        "links": _links(job, base_url),
+        "links": _links(job, base_url, now),
         "jobSpec": told_spec(job.spec),
         "statusDetails": job.status_details,
         "created": stamp(job.created_at),
@@ -63,16 +64,20 @@ def percentage(job: Job) -> float:
     return min(_MOST_PERCENT, round(100 * job.next_offset / job.intake_bytes, 2))
 
 
-def is_downloadable(job: Job) -> bool:
-    """Whether a download gives the job's output, or waits for it to begin.
+def is_downloadable(job: Job, now: datetime) -> bool:
+    """Whether clients are told where the output is: when it has begun, or is late.
 
-    That of a job whose input is being sent waits: clients that send the one in one
-    thread and take the other in another give up where there is no link for a while.
+    Clients take the input of small jobs to be refused, or the jobs to be ended, from
+    their status, and so those are not told early. They give up a job without a link
+    after a while, and so one that takes its time is: the download waits.
     """
     if job.spec["outputSettings"]["type"] != "localFile":
         return False
     if job.status == "INITIALIZING":
-        return job.phase == "upload" and job.runner is not None
+        is_sent = job.phase == "upload" and job.runner is not None
+        return is_sent and now - job.created_at > _LATE
+    if job.status == "RUNNING" and not job.parts_done:
+        return now - (job.started_at or job.created_at) > _LATE
     return job.status in ("RUNNING", "COMPLETED")
 
 
@@ -81,12 +86,12 @@ def stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _links(job: Job, base_url: str) -> dict[str, str]:
+def _links(job: Job, base_url: str, now: datetime) -> dict[str, str]:
     address = address_of(job, base_url)
     links = {"self": address}
     if job.spec["intakeSettings"]["type"] == "localFile":
         links["csvUpload"] = f"{address}csvUpload/"
-    if is_downloadable(job):
+    if is_downloadable(job, now):
         links["download"] = f"{address}download/"
     return links
 

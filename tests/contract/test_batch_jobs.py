@@ -271,7 +271,16 @@ def test_upload_during_another_is_refused(jobs):
     job_id = jobs.job()
     jobs.services.jobs.receive(job_id, "another", timedelta(minutes=1))
     assert jobs.put(job_id, b"a\n1\n").status_code == 422
-    assert "download" in jobs.status(job_id)["links"]
+
+
+@pytest.mark.parametrize("status", ["INITIALIZING", "RUNNING"])
+def test_link_to_what_is_not_there_yet_is_told_late(jobs, status):
+    job_id = jobs.job()
+    jobs.services.jobs.receive(job_id, "another", timedelta(minutes=1))
+    for seconds, is_told in ((5, False), (15, True)):
+        then = datetime.now(UTC) - timedelta(seconds=seconds)
+        jobs.done(job_id, status=status, created_at=then, started_at=then)
+        assert ("download" in jobs.status(job_id)["links"]) is is_told
 
 
 def test_upload_takes_over_from_one_that_died(jobs):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api_client import api_at, message_of
 from tests.server.batch_client import Aborted, Batches, read
-from tests.server.processes import Server, wait_for
+from tests.server.processes import Server
 from tests.server.served_models import FIRST, csv_body, frame
 
 PREDICTIONS = [
@@ -252,20 +252,18 @@ def test_output_is_read_while_it_comes(batches: Batches, server: Server) -> None
     assert batches.status(job["id"])["status"] == "COMPLETED"
 
 
-def test_link_that_was_told_during_the_upload_stays_good(
-    batches: Batches, server: Server
-) -> None:
-    job, body = batches.create(), csv_body(frame(200, seed=17))
-    links: list[str] = []
-
-    def slowly():
-        yield body[:500]
-        wait_for(lambda: "download" in batches.status(job["id"])["links"])
-        links.append(batches.status(job["id"])["links"]["download"])
-        yield body[500:]
-
-    assert batches.upload(job, slowly()).status == 202
-    # The job waits for its turn now, or has begun, or is over.
-    answer = batches.api.ask("GET", links[0])
+def test_download_waits_for_a_job_that_waits(batches: Batches) -> None:
+    job = batches.create()
+    assert batches.upload(job, csv_body(frame(200, seed=17))).status == 202
+    # Nobody runs it yet, but clients may have been told the link before.
+    answer = batches.api.ask("GET", f"{job['links']['self']}download/")
     assert answer.status == 200, answer.body
     assert len(read(answer.body)) == 200
+
+
+def test_download_of_a_job_that_fails_meanwhile_tells_why(batches: Batches) -> None:
+    job = batches.create()
+    batches.upload(job, b"x,y,colour\nmany,1,red\n")
+    answer = batches.api.ask("GET", f"{job['links']['self']}download/")
+    assert answer.status == 404
+    assert "many" in message_of(answer)["message"]
