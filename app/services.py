@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,7 +19,7 @@ from app.config import Config
 from app.humility_counts import HumilityCounts
 from app.model_cache import ModelCache
 from app.rate_limits import RateLimits
-from app.sharing import bundles_of, compiled_of, share_all
+from app.sharing import bundles_of, check_store_url, compiled_of, share_all
 from app.slow_clients import SlowClients
 from app.store.files import open_files
 from app.store.jobs import Jobs
@@ -197,8 +198,10 @@ class Services:
         """Compile deployed models that are not, before there are workers.
 
         Where servers share them, those of the others are fetched first, and those that
-        only this one has are sent.
+        only this one has are sent. Raises InvalidStoreUrl.
         """
+        if self.config.store_url:
+            check_store_url(self.config.store_url)
         # Packages and libraries that only this takes stay out of the workers.
         deployments = self.store.snapshot().deployments.values()
         model_ids = {each.model_id for each in deployments if each.model_id}
@@ -250,6 +253,9 @@ class Services:
 
     def _fetch(self) -> None:
         """Have the models of other servers here before a request asks for them."""
+        # The first look takes longest: libraries are loaded, a connection is opened.
+        with suppress(OSError):
+            self.files.exists("bundles/")
         wait = threading.Event()
         while not self._is_stopping():
             wanted = _models(self.snapshot.deployments) | self._awaited

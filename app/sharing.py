@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterable
 from multiprocessing import get_context
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from app.config import Config
 from app.errors import AppError
 from app.store import tars
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
-from app.store.errors import InvalidTar, StoreUnreachable
+from app.store.errors import InvalidStoreUrl, InvalidTar, StoreUnreachable
 from app.store.files import Files
 from app.store.shared import SharedFolders
 from backends import bundle
@@ -61,6 +62,22 @@ def _unpack_compiled(tar: Path, folder: Path, name: str) -> None:
     if verdict.reason in ("missing", "damaged"):
         raise InvalidTar(f"compiled/{name}.tar in the store: {verdict.detail}")
     compilation.check_model(folder, name.partition("-")[0])
+
+
+def check_store_url(url: str) -> None:
+    """Load what speaks to such a store. Raises InvalidStoreUrl if nothing does.
+
+    Workers that are forked later share what is loaded.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "file":
+        return
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        raise InvalidStoreUrl(f"FORETELL_STORE_URL: {error}") from error
 
 
 def share_all(

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from app.services import Services
 from app.sharing import bundles_of, compiled_of, share_all
 from app.store import tars
 from app.store.errors import (
+    InvalidStoreUrl,
     InvalidTar,
     StoreUnreachable,
     UnknownModel,
@@ -249,6 +252,79 @@ def test_model_that_cannot_be_fetched_is_unavailable(away: Home, churn: Specimen
     with pytest.raises(ModelUnavailable):
         model_of(services, made, RequestRecord())
     services.close()
+
+
+def test_server_does_not_start_on_a_store_that_nothing_speaks_to(
+    tmp_path: Path,
+) -> None:
+    services = Services(Config(home=tmp_path, store_url="nosuch://bucket"))
+    with pytest.raises(InvalidStoreUrl, match="nosuch"):
+        services.compile_missing()
+    services.close()
+
+
+@dataclass
+class Replaced:
+    """A worker of the other server, which was told of a model that is not there."""
+
+    services: Services
+    deployment: str
+    old: Specimen
+    new: Specimen
+
+    @property
+    def model_id(self) -> str | None:
+        """What requests are answered with."""
+        return self.services.snapshot.deployments[self.deployment].model_id
+
+
+@pytest.fixture
+def replaced(
+    one: Home,
+    other: Home,
+    specimens: dict[str, Specimen],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Replaced]:
+    old, new = specimens["churn"], specimens["onnx-risk"]
+    services = Services(other.config)
+    store = services.store
+    store.migrate()
+    store.add_user("ann", admin=True)
+    for each in (old, new):
+        store.add_model(each.model, "ann", 1)
+    one.bundles.put(old.folder, old.model.id)
+    made = store.create_deployment("c", "ann", old.model.id).id
+    services.refresh()
+    services.models.get(old.model.id)
+    # As in a worker; what its thread does is done here by hand.
+    monkeypatch.setattr(services, "_is_fetching", True)
+    store.replace_model(made, new.model.id)
+    services.refresh()
+    yield Replaced(services, made, old, new)
+    services.close()
+
+
+def test_replaced_model_serves_until_the_new_one_is_here(
+    one: Home, replaced: Replaced
+) -> None:
+    assert replaced.model_id == replaced.old.model.id
+    new = replaced.new.model.id
+    one.bundles.put(replaced.new.folder, new)
+    replaced.services._fetch_one(new)
+    replaced.services.refresh()
+    assert replaced.model_id == new
+    assert new in replaced.services.models
+
+
+def test_replaced_model_goes_where_the_new_one_cannot_be_fetched(
+    replaced: Replaced,
+) -> None:
+    new = replaced.new.model.id
+    replaced.services._fetch_one(new)
+    replaced.services.refresh()
+    assert replaced.model_id == new
+    with pytest.raises(UnknownModel):
+        replaced.services.models.get(new)
 
 
 def test_batch_worker_opens_a_model_of_the_store(
