@@ -15,6 +15,7 @@ from app.encode import CsvWriter
 from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
+    IsUnstructured,
     OutputColumnsClash,
     OutputColumnsRefused,
     TakesTensors,
@@ -22,7 +23,7 @@ from app.errors import (
 )
 from app.explanation_request import PREDICTIONS, read_request
 from app.management.requests import Asked
-from app.model_cache import ServedTensors
+from app.model_cache import ServedTensors, ServedUnstructured
 from app.output_columns import OutputColumns
 from app.receiving import model_of
 from app.store.jobs import Job, stamped
@@ -104,6 +105,8 @@ def _check_places(spec: BatchSpec, config: Config) -> None:
 
 def _check_model(its: Asked, deployment: Deployment, spec: BatchSpec) -> None:
     served, _ = model_of(its.services, deployment, its.record)
+    if isinstance(served, ServedUnstructured):
+        raise IsUnstructured
     if isinstance(served, ServedTensors):
         raise TakesTensors
     model = served.model

@@ -121,3 +121,42 @@ def test_slash_at_the_end_and_twice(send):
     for each in (f"{path}/", path.replace("/v1.0", "//v1.0")):
         headers = {"Authorization": f"Bearer {token}"}
         assert send.client.post(each, data=b"x", headers=headers).data == b"x"
+
+
+@pytest.mark.parametrize("key", ["pythonHook", "python_hook"])
+def test_no_request_allows_a_hook(send, key):
+    deployment = send.services.store.deployment(send.site.deployments["off"])
+    headers = {"Authorization": f"Bearer {send.site.tokens['ann@example.com']}"}
+    for path in ("settings/", ""):
+        answer = send.client.patch(
+            f"/api/v2/deployments/{deployment.id}/{path}",
+            json={key: deployment.model_id},
+            headers=headers,
+        )
+        assert (answer.status_code, list(answer.json["errors"])) == (422, [key])
+    kept = send.services.store.deployment(deployment.id)
+    assert kept.settings.python_hook is None
+
+
+def test_batch_jobs_refuse_unstructured_models(send):
+    headers = {"Authorization": f"Bearer {send.site.tokens['ann@example.com']}"}
+    body = {"deploymentId": send.site.deployments["ways"]}
+    body["intakeSettings"] = {"type": "localFile"}
+    answer = send.client.post("/api/v2/batchPredictions/", json=body, headers=headers)
+    assert answer.status_code == 422
+    assert "is unstructured" in answer.json["message"]
+
+
+@pytest.mark.parametrize("name", ["ways", "matrix"])
+@pytest.mark.parametrize(
+    "path", ["", "settings/", "features/", "capabilities/", "humility/"]
+)
+def test_management_tells_of_unstructured_models(send, name, path):
+    headers = {"Authorization": f"Bearer {send.site.tokens['ann@example.com']}"}
+    deployment = send.site.deployments[name]
+    answer = send.client.get(
+        f"/api/v2/deployments/{deployment}/{path}", headers=headers
+    )
+    assert answer.status_code in (200, 404), answer.data
+    if path == "":
+        assert answer.json["model"]["unstructuredModelKind"] is True
