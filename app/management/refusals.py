@@ -11,7 +11,7 @@ from schemas.management import InvalidFields
 
 @contextmanager
 def told_by_field(fields: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
-    """Tell InvalidSetting as InvalidFields.
+    """Tell InvalidSetting and InvalidName as InvalidFields.
 
     fields: setting to where it stands in the request: keys from the outside in.
     """
@@ -21,7 +21,8 @@ def told_by_field(fields: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
         name, _, problem = str(error).partition(": ")
         raise InvalidFields(nested(fields.get(name, (name,)), problem)) from None
     except InvalidName as error:
-        raise InvalidFields({"label": str(error)}) from None
+        name = "description" if "description" in str(error) else "label"
+        raise InvalidFields({name: str(error)}) from None
 
 
 def nested(keys: tuple[str, ...], problem: str) -> dict[str, object]:

@@ -216,6 +216,13 @@ def test_changes_are_kept_and_told(api, deployment, services):
             {"label": " a"},
             {"label": "A label is not empty and has no space at its ends"},
         ),
+        (
+            {"description": "\0"},
+            {
+                "description": "A description has at most 10000 characters, none of"
+                " them broken"
+            },
+        ),
         ({"importance": "low"}, {"importance": "value doesn't match any variant"}),
         ({"importance": ["LOW"]}, {"importance": "value doesn't match any variant"}),
     ],
