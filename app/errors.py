@@ -153,6 +153,13 @@ class ModelPackageNotFound(AppError):
         super().__init__(f"Model package {model_id[:64]} cannot be found")
 
 
+class NoRoomForUpload(AppError):
+    """What a client sends cannot be written to the disk; the log says why."""
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot keep what was sent; try again later")
+
+
 class TooManyLogins(AppError):
     """More passwords were tried than are looked at.
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from app.checking import CheckRefused, check
 from app.config import Config
-from app.errors import Overloaded
+from app.errors import NoRoomForUpload, Overloaded
 from app.store.errors import StoreUnavailable
 from app.store.folders import locked, make_private
 from app.store.records import Operation, User, new_id
@@ -76,7 +76,7 @@ class Uploads:
     def receiving(self) -> Iterator[Upload]:
         """A place for a bundle; given up when something is raised.
 
-        Raises Overloaded, and OSError where the folder cannot be made.
+        Raises Overloaded, and NoRoomForUpload where the disk is full, say.
         """
         if not self._slots.acquire(blocking=False):
             raise Overloaded
@@ -84,10 +84,12 @@ class Uploads:
         try:
             upload = self._new()
             yield upload
-        except BaseException:
+        except BaseException as error:
             if upload is not None:
                 upload.end()
             self._slots.release()
+            if isinstance(error, OSError):
+                raise NoRoomForUpload from error
             raise
 
     def check(self, upload: Upload, user: User) -> Operation:

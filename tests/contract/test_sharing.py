@@ -96,6 +96,21 @@ def test_other_deployments_stay_unseen(
 
 
 @pytest.mark.parametrize("user", ["sue", "bot"])
+@pytest.mark.parametrize("layout", ["predApi/v1.0", "api/v2"])
+def test_bytes_are_answered_where_predictions_are(
+    shared: Caller, user: str, layout: str
+) -> None:
+    headers = {"Authorization": f"Bearer {shared.site.tokens[user]}"}
+    # 422: seen, and of another kind than takes bytes.
+    for name, status in (("churn", 422), ("plan", 404)):
+        place = f"{layout}/deployments/{shared.site.deployments[name]}"
+        answer = shared.client.post(
+            f"/{place}/predictionsUnstructured", data=b"x", headers=headers
+        )
+        assert answer.status_code == status, answer.data
+
+
+@pytest.mark.parametrize("user", ["sue", "bot"])
 def test_shared_deployment_is_told_alone(shared: Caller, user: str) -> None:
     churn, plan = (shared.site.deployments[name] for name in ("churn", "plan"))
     listed = manage(shared, user, "GET", "deployments/").json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import threading
 import time
@@ -267,6 +268,21 @@ def test_what_a_dead_worker_left_is_removed(api: Api) -> None:
     (folder / "bundle.tar").write_bytes(b"x")
     api.finished(api("POST", "modelPackages/", data=b""))
     assert not folder.exists()
+
+
+def test_bundle_that_cannot_be_written_is_refused(
+    own_site: Site, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for each in own_site.home.glob("foretell.db*"):
+        shutil.copy(each, home)
+    (home / "uploads").touch()
+    api = Api(replace(own_site, home=home))
+    asked = api("POST", "modelPackages/", data=b"x")
+    assert asked.status_code == 503 and "cannot keep" in asked.json["message"]
+    assert "uploads" not in asked.json["message"]
+    api.services.close()
 
 
 def test_uploads_beyond_a_few_are_refused(own_site: Site) -> None:
