@@ -68,7 +68,7 @@ def create(its: Asked) -> Job:
 
 
 def _spec(values: dict[str, Any]) -> BatchSpec:
-    given = {
+    given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values.items()
     }
