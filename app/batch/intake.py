@@ -192,7 +192,8 @@ def _check_record(size: int) -> None:
 def _utf8(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces, without a byte order mark. Raises InputRefused."""
     decoder = codecs.getincrementaldecoder("utf_8")()
-    start, is_whole = b"", True
+    start: bytes | None = b""
+    is_whole = True
     for position, piece in _placed(pieces):
         if not (is_whole and piece.isascii()):
             _decode(decoder, piece, position, "utf_8")
