@@ -80,9 +80,9 @@ def _names(source: Any, most_columns: int) -> list[str]:
     return names
 
 
-def _lines(batch: pa.RecordBatch, spelled: list[Callable[[Any], Any]]) -> bytes:
+def _lines(batch: pa.RecordBatch, spelled: list[Callable[[Any], bytes]]) -> bytes:
     columns = [
-        [csv_cell(spell(value)) for value in _values(column)]
+        list(map(spell, _values(column)))
         for column, spell in zip(batch.columns, spelled, strict=True)
     ]
     if len(columns) == 1:
@@ -101,53 +101,52 @@ def _values(column: pa.Array) -> list[Any]:
 
 def _spelled(
     field: pa.Field, format: str | None, is_lower: bool
-) -> Callable[[Any], str | None]:
-    """From a column's values to texts. Raises InputRefused."""
+) -> Callable[[Any], bytes]:
+    """From a column's values to cells. Raises InputRefused."""
     kind = field.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if pa.types.is_null(kind):
-        return lambda value: None
     for is_kind, spell in _SPELLED.items():
         if is_kind(kind):
             if is_lower and spell is _boolean:
-                return lambda value: None if value is None else str(value).lower()
+                return lambda value: _boolean(value).lower()
             if format and spell is _moment:
-                return lambda value: None if value is None else value.strftime(format)
-            return lambda value: None if value is None else spell(value)
+                return lambda value: csv_cell(value and value.strftime(format))
+            return spell
     raise InputRefused(
         f"The column {field.name!r} of the Parquet file holds {kind}, which is no"
         " single value that a model takes"
     )
 
 
-def _text(value: str) -> str:
-    return value
-
-
-def _number(value: float) -> str | None:
+def _number(value: float | None) -> bytes:
     # Also of narrower floats: as they are when they are made wider.
-    return None if value != value else repr(value)
+    return b"" if value is None or value != value else repr(value).encode()
 
 
-def _boolean(value: bool) -> str:
-    return str(value)
+def _whole(value: int | None) -> bytes:
+    return b"" if value is None else b"%d" % value
 
 
-def _decimal(value: Decimal) -> str:
-    return format(value, "f")
+def _boolean(value: bool | None) -> bytes:
+    return b"" if value is None else str(value).encode()
 
 
-def _moment(value: datetime | date | time) -> str:
-    return value.isoformat()
+def _decimal(value: Decimal | None) -> bytes:
+    return b"" if value is None else format(value, "f").encode()
 
 
-_SPELLED: Final[Mapping[Callable[[pa.DataType], bool], Callable[[Any], Any]]] = {
-    pa.types.is_string: _text,
-    pa.types.is_large_string: _text,
-    pa.types.is_string_view: _text,
+def _moment(value: datetime | date | time | None) -> bytes:
+    return b"" if value is None else value.isoformat().encode()
+
+
+_SPELLED: Final[Mapping[Callable[[pa.DataType], bool], Callable[[Any], bytes]]] = {
+    pa.types.is_null: csv_cell,
+    pa.types.is_string: csv_cell,
+    pa.types.is_large_string: csv_cell,
+    pa.types.is_string_view: csv_cell,
     pa.types.is_floating: _number,
-    pa.types.is_integer: repr,
+    pa.types.is_integer: _whole,
     pa.types.is_boolean: _boolean,
     pa.types.is_decimal: _decimal,
     pa.types.is_timestamp: _moment,
