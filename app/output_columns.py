@@ -86,6 +86,9 @@ class CsvLayout:
         if self._places is not None:
             # All that is told may be constant, and constants have no end.
             cells = [islice(cells[place], rows) for place in self._places]
+        if len(cells) == 1:
+            # Readers of CSV pass over an empty line: the rows behind it would move up.
+            cells = [[cell or b'""' for cell in islice(cells[0], rows)]]
         return csv_lines(cells)
 
 

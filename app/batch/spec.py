@@ -1,4 +1,4 @@
-"""What a batch job is to do: what a client asked for, with every default spelled out."""
+"""What a batch job is to do: as a client asked, with every default spelled out."""
 
 from __future__ import annotations
 
