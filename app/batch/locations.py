@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any, Final
 
@@ -123,16 +124,20 @@ def _written(job: Job, files: Files) -> Iterator[bytes]:
     if dialect == (",", '"', "utf_8"):
         yield from _parts(job, files)
         return
+    # One for all parts: some encodings have a mark before the first character only.
+    encoder = codecs.getincrementalencoder(codec)()
     names: list[str] | None = None
     for part in _parts(job, files):
         table = parquet.read_texts(part, names)
         lines = [] if names else [table.column_names]
         names = table.column_names
         columns = [column.to_pylist() for column in table.columns]
-        yield _dialect([*lines, *zip(*columns, strict=True)], settings, codec)
+        text = _dialect([*lines, *zip(*columns, strict=True)], settings)
+        yield _encoded(text, encoder, settings)
+    yield encoder.encode("", final=True)
 
 
-def _dialect(rows: Iterable[Iterable[Any]], settings: CsvSettings, codec: str) -> bytes:
+def _dialect(rows: Iterable[Sequence[str | None]], settings: CsvSettings) -> str:
     quote = settings.quotechar
     comma = "\t" if settings.delimiter == "tab" else settings.delimiter
     special = (quote, comma, "\r", "\n")
@@ -144,9 +149,18 @@ def _dialect(rows: Iterable[Iterable[Any]], settings: CsvSettings, codec: str) -
             return f"{quote}{value.replace(quote, 2 * quote)}{quote}"
         return value
 
-    text = "".join(comma.join(map(cell, row)) + "\n" for row in rows)
+    def line(row: Sequence[str | None]) -> str:
+        # Readers of CSV pass over an empty line.
+        return comma.join(map(cell, row)) or 2 * quote
+
+    return "".join(line(row) + "\n" for row in rows)
+
+
+def _encoded(
+    text: str, encoder: codecs.IncrementalEncoder, settings: CsvSettings
+) -> bytes:
     try:
-        return text.encode(codec)
+        return encoder.encode(text)
     except UnicodeEncodeError as error:
         character = error.object[error.start]
         raise LocationRefused(

@@ -177,6 +177,16 @@ def test_bad_rows_are_told_and_the_others_scored_as_if_alone(
     assert (found[0].first_failure != "") == (found[0].failed > 0)
 
 
+def test_row_that_cannot_be_scored_is_no_empty_line(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    head, first, *others = specimens["price"].frame.to_csv(index=False).splitlines()
+    text = "\n".join([head, first, "short", *others])
+    told = joined(parts("price", text, keeps_bad_rows=True)).splitlines()
+    assert told[2] == '""'
+    assert len(told) == len(others) + 3
+
+
 def with_rule(action: Any) -> DeploymentSettings:
     """Held against each row that has not been there for a year."""
     return DeploymentSettings(

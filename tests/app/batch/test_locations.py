@@ -207,7 +207,7 @@ def test_input_in_another_dialect_is_made_the_usual(
     csv = {"delimiter": ";", "quotechar": "'", "encoding": "latin-1"}
     job = new_job(place.settings("input.csv"), csv=csv)
     fetch(job, files, config)
-    assert files.read(job.input_path) == "a,b\n1,é;\n".encode()
+    assert files.read(job.input_path) == "a,b\r\n1,é;\r\n".encode()
 
 
 def test_input_of_parquet_is_made_csv(
@@ -293,6 +293,30 @@ def test_output_is_written_in_the_dialect_of_the_job(
     deliver(job, files, config)
     expected = 'outcome;note\n0.25;x\n;"a;""b\n"\n1e-7;é\n'
     assert place.get("output.csv") == expected.encode("latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_parts_of_the_output_have_one_byte_order_mark(
+    files: Files, config: Config, shared: Path, encoding: str
+) -> None:
+    output = {"type": "filesystem", "path": str(shared / "output.csv")}
+    job = scored(files, output=output, csv={"encoding": encoding})
+    deliver(job, files, config)
+    text = (shared / "output.csv").read_bytes().decode(encoding)
+    assert "\ufeff" not in text
+    assert len(text.splitlines()) == len(b"".join(OUTPUT).splitlines())
+
+
+def test_row_without_a_value_is_no_empty_line_in_any_dialect(
+    files: Files, config: Config, shared: Path
+) -> None:
+    output = {"type": "filesystem", "path": str(shared / "output.csv")}
+    csv = {"delimiter": ";", "quotechar": "'"}
+    job = scored(files, output=output, csv=csv)
+    files.write(job.part_path(0), b'outcome\n0.25\n""\n')
+    files.write(job.part_path(1), b"0.75\n")
+    deliver(job, files, config)
+    assert (shared / "output.csv").read_bytes() == b"outcome\n0.25\n''\n0.75\n"
 
 
 def test_output_of_parquet_is_typed_as_the_model_says(
