@@ -30,6 +30,9 @@ class Dask:
     """A scheduler and two workers."""
 
     address: str
+    begin_scheduler: Callable[[], subprocess.Popen[bytes]]
+    begin_worker: Callable[[int], subprocess.Popen[bytes]]
+    scheduler: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
 
 
@@ -42,10 +45,11 @@ def dask(tmp_path: Path) -> Iterator[Dask]:
 
     def begin(name: str, *program: str) -> subprocess.Popen[bytes]:
         home = tmp_path / name
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         # Else each would compile the kernels anew, for a minute.
         kernels = Path(environment(home)["FORETELL_KERNELS"])
-        (home / "kernels").symlink_to(kernels)
+        if not (home / "kernels").exists():
+            (home / "kernels").symlink_to(kernels)
         with open(tmp_path / f"{name}.log", "wb") as log:
             started.append(
                 subprocess.Popen(
@@ -59,35 +63,26 @@ def dask(tmp_path: Path) -> Iterator[Dask]:
             )
         return started[-1]
 
+    quiet = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address"]
+    quiet.append("127.0.0.1:0")
+
+    def begin_scheduler() -> subprocess.Popen[bytes]:
+        program = ["distributed.cli.dask_scheduler", "--port", str(port)]
+        return begin("scheduler", *program, *quiet)
+
+    def begin_worker(number: int) -> subprocess.Popen[bytes]:
+        program = ["distributed.cli.dask_worker", address, "--no-nanny"]
+        folder = ["--local-directory", str(tmp_path / f"dask{number}")]
+        name = f"worker{number}"
+        worker = begin(name, *program, *quiet, "--nthreads", "1", *folder)
+        log = tmp_path / f"{name}.log"
+        wait_for(lambda: b"Registered to" in log.read_bytes())
+        return worker
+
     try:
-        scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
-        begin(
-            "scheduler",
-            *scheduler,
-            "--port",
-            str(port),
-            "--no-dashboard",
-            "--dashboard-address",
-            "127.0.0.1:0",
-        )
-        worker = ["distributed.cli.dask_worker", address, "--host", "127.0.0.1"]
-        plain = ["--no-nanny", "--no-dashboard", "--nthreads", "1"]
-        workers = [
-            begin(
-                f"worker{number}",
-                *worker,
-                *plain,
-                "--dashboard-address",
-                "127.0.0.1:0",
-                "--local-directory",
-                str(tmp_path / f"dask{number}"),
-            )
-            for number in range(2)
-        ]
-        for number in range(2):
-            log = tmp_path / f"worker{number}.log"
-            wait_for(lambda: b"Registered to" in log.read_bytes())  # noqa: B023
-        yield Dask(address, workers)
+        scheduler = begin_scheduler()
+        workers = [begin_worker(number) for number in range(2)]
+        yield Dask(address, begin_scheduler, begin_worker, scheduler, workers)
     finally:
         for process in reversed(started):
             end(process)
@@ -116,6 +111,24 @@ def test_output_is_complete_when_a_worker_is_killed(server: Server, dask: Dask) 
     assert told["status"] == "COMPLETED", told
     assert batches.download(job_id) == expected(server, rows)
     assert parts(server, job_id) == 0
+
+
+def test_job_goes_on_when_the_cluster_is_started_again(
+    server: Server, dask: Dask
+) -> None:
+    rows = body()
+    batches = Batches(api_at(server), FIRST)
+    job_id = started(batches, rows)
+    wait_for(lambda: shared_parts(server, job_id) >= 2)
+    for process in (dask.scheduler, *dask.workers):
+        process.kill()
+        process.wait()
+    assert shared_parts(server, job_id) < 10
+    dask.begin_scheduler()
+    dask.begin_worker(0)
+    told = batches.ended(job_id)
+    assert told["status"] == "COMPLETED", told
+    assert batches.download(job_id) == expected(server, rows)
 
 
 def test_workers_score_as_the_server_answers(server: Server, dask: Dask) -> None:
