@@ -269,7 +269,7 @@ def test_batch_job_of_a_server_that_dies_goes_on_at_the_other(
 ) -> None:
     for each in twins:
         until_answered(each, deployed)
-    rows = frame(12_000, seed=21)
+    rows = frame(8_000, seed=21)
     # No model takes it: it makes parts of few rows.
     body = csv_body(rows.assign(padding="p" * 2_000))
     one, _ = twins
