@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def change(deployment_id: str) -> Response:
         if wanted:
             with told_by_field(settings.PLACES):
                 _check_intervals(its, deployment, wanted)
+                _check_project(its, deployment, wanted)
                 its.store.update_deployment(deployment_id, settings=wanted)
             its.changed()
         return changed(its, deployment_id, "Deployment settings change")
@@ -61,6 +63,22 @@ def _check_intervals(its: Asked, deployment: Deployment, wanted: Any) -> None:
         card = needed_card(its.services, deployment)
         if card is not None:
             check_intervals(deployment.settings.changed(wanted), card)
+
+
+def _check_project(
+    its: Asked, deployment: Deployment, wanted: Mapping[str, Any]
+) -> None:
+    """Raises InvalidFields for the project of somebody else's deployment, whose clients
+    this one would answer."""
+    project_id = wanted.get("project_id")
+    if its.caller.user.admin or project_id in (None, deployment.settings.project_id):
+        return
+    if any(
+        each.project_address[0] == project_id and each.owner_id != deployment.owner_id
+        for each in its.services.snapshot.deployments.values()
+    ):
+        text = "This is the project of another user's deployment"
+        raise InvalidFields({"foretell": {"projectId": text}})
 
 
 @deployment_settings.get("/humilityRules/", strict_slashes=False)

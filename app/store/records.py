@@ -381,10 +381,15 @@ class Snapshot:
     def project_deployment(
         self, project_id: str, model_id: str, caller: Caller
     ) -> Deployment | None:
-        """The oldest of the caller's deployments with this older address."""
+        """The oldest deployment with this older address that the caller may see.
+
+        The caller's own go before those of others: an address can be chosen.
+        """
         address = (project_id, model_id)
-        found = (d for d in self.deployments_of(caller) if d.project_address == address)
-        return next(found, None)
+        every = self.deployments_of(caller)
+        found = [each for each in every if each.project_address == address]
+        found.sort(key=lambda each: each.owner_id != caller.user.id)
+        return next(iter(found), None)
 
     def deployments_of(self, caller: Caller) -> list[Deployment]:
         """Those that the caller may see, oldest first."""

@@ -182,6 +182,16 @@ def test_wrong_changes_are_refused_by_field(change, kept, sent, errors):
     assert kept() == DeploymentSettings()
 
 
+def test_the_project_of_another_user_is_not_taken(predict, change, kept):
+    others = predict.services.store.create_deployment("theirs", "root", None).id
+    predict.services.refresh()
+    answer = change({"foretell": {"projectId": others}})
+    assert answer.status == 422
+    told = "This is the project of another user's deployment"
+    assert message_of(answer)["errors"] == {"foretell": {"projectId": told}}
+    assert kept().project_id is None
+
+
 def test_intervals_that_the_model_lacks_are_refused(change, kept):
     answer = change({"predictionIntervals": {"enabled": True, "percentiles": [80]}})
     assert answer.status == 422

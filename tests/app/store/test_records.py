@@ -212,6 +212,19 @@ def test_oldest_deployment_has_an_older_address_first():
     assert found.project_deployment(*address, BY_ANN) == made[0]
 
 
+def test_own_deployments_have_an_older_address_before_those_of_others():
+    own = dataclasses.replace(SERVED, id="2" * 24)
+    older = dataclasses.replace(SERVED, owner_id=BOB.id, shared_with=(ANN.id,))
+    settings = DeploymentSettings(project_id="5" * 24)
+    made = [dataclasses.replace(each, settings=settings) for each in (older, own)]
+    found = dataclasses.replace(
+        snapshot(), deployments={each.id: each for each in made}
+    )
+    address = ("5" * 24, SERVED.model_id)
+    assert found.project_deployment(*address, BY_ANN) == made[1]
+    assert found.project_deployment(*address, BY_BOB) == made[0]
+
+
 def test_unknown_deployment_reads_as_one_that_is_not_seen():
     text = f"^Deployment nothing cannot be found for user {ROOT.id}$"
     with pytest.raises(UnknownDeployment, match=text):
