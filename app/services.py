@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from app.admission import Admission
 from app.batch.expiry import remove_expired
@@ -37,8 +37,11 @@ _CATCH_UP_SECONDS = 0.02
 # Between two additions to the counts in the database, each a write.
 _COUNTS_SECONDS = 1.0
 
-# Between two looks for batch jobs whose time is over.
+# Between two looks for what was kept long enough.
 _EXPIRY_SECONDS = 60.0
+
+# Clients that wait for an operation ask for it every few seconds.
+_OPERATIONS_KEPT = timedelta(days=1)
 
 # Of how many users' passwords the tries of a minute are counted.
 _LOGIN_PLACES = 1024
@@ -99,6 +102,10 @@ class Services:
     def store_of(self, caller: Caller) -> Store:
         """The store, whose changes are told as the caller's."""
         return self.store.acting(Actor(caller.user.name, "api"))
+
+    def jobs_of(self, caller: Caller) -> Jobs:
+        """The batch jobs, of which the audit tells what the caller does."""
+        return self.jobs.acting(Actor(caller.user.name, "api"))
 
     @property
     def is_ready(self) -> bool:
@@ -311,9 +318,10 @@ class Services:
     def _expire(self) -> None:
         try:
             remove_expired(self.jobs, self.files, now())
+            self.store.forget_operations(now() - _OPERATIONS_KEPT)
         except Exception:
             # The database or the files may be away; it is tried again.
-            log.exception("batch jobs whose time is over are not removed")
+            log.exception("what was kept long enough is not removed")
 
     def _start_runner(self) -> None:
         """Have batch jobs go on, whoever was at them before."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from app.answering import Answering
 from app.batch.spec import BatchSpec, CsvSettings, TimeseriesSettings
+from app.batch.telling import told_spec
 from app.batch.uploading import queued
 from app.body import text_codec
 from app.config import Config
@@ -63,7 +64,7 @@ def create(its: Asked) -> Job:
     _check_places(spec, its.services.config)
     _check_model(its, deployment, spec)
     job = _job(its, deployment, spec)
-    its.services.jobs.add(job)
+    its.services.jobs_of(its.caller).add(job, {"spec": told_spec(job.spec)})
     return job
 
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from app.batch.expiry import remove
 from app.services import Services
 from app.store.jobs import Job, JobLost, stamped
+from app.store.records import Caller
 
 log = logging.getLogger(__name__)
 
 
-def end(services: Services, job: Job, user: str) -> bool:
+def end(services: Services, job: Job, caller: Caller) -> bool:
     """Abort a job that goes on; remove one that has ended. Whether it was aborted.
 
     Whoever is at it finds out with its next step, and stops.
@@ -20,17 +21,17 @@ def end(services: Services, job: Job, user: str) -> bool:
     """
     if not job.has_ended:
         try:
-            _abort(services, job, user)
+            _abort(services, job, caller)
         except JobLost:
             # It has ended a moment ago.
             pass
         else:
             return True
-    remove(services.jobs, services.files, job)
+    remove(services.jobs_of(caller), services.files, job)
     return False
 
 
-def _abort(services: Services, job: Job, user: str) -> None:
+def _abort(services: Services, job: Job, caller: Caller) -> None:
     now = datetime.now(UTC)
     changes = {
         "status": "ABORTED",
@@ -39,7 +40,8 @@ def _abort(services: Services, job: Job, user: str) -> None:
         "finished_at": now,
         "expires_at": now + timedelta(hours=services.config.batch_hours),
     }
-    services.jobs.change(job.id, changes, stamped(f"Job aborted by {user}", now))
+    line = stamped(f"Job aborted by {caller.user.name}", now)
+    services.jobs_of(caller).change(job.id, changes, line)
     try:
         services.files.remove(job.folder)
     except OSError as error:

@@ -74,7 +74,7 @@ def remove(job_id: str) -> Response:
     """Abort a job; remove one that has ended, and its data."""
     with asking(scoped=True) as its:
         job = find(its, job_id)
-        is_aborted = end(its.services, job, its.caller.user.name)
+        is_aborted = end(its.services, job, its.caller)
         if not is_aborted:
             return done()
         return told(_object(its, its.services.jobs.get(job.id)), 202)

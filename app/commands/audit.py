@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--object",
     "object_id",
     metavar="ID",
-    help="Of this deployment, model, user or token.  [all]",
+    help="Of this deployment, model, user, token or job.  [all]",
 )
 @click.option(
     "--most",

@@ -37,7 +37,19 @@ def changed(
     """
     record = new if new is not None else old
     assert record is not None
-    before, after = _plain(old), _plain(new)
+    kind = _KINDS[type(record)]
+    return entry(actor, kind, record.id, _plain(old), _plain(new), now)
+
+
+def entry(
+    actor: Actor,
+    kind: str,
+    object_id: str,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    now: datetime,
+) -> AuditEntry | None:
+    """The same of an object of which this much is told; one of both may be None."""
     action = "create" if before is None else "delete" if after is None else "update"
     if before is not None and after is not None:
         before, after = _differences(before, after)
@@ -49,8 +61,8 @@ def changed(
         actor=actor.name,
         via=actor.via,
         action=action,
-        kind=_KINDS[type(record)],
-        object_id=record.id,
+        kind=kind,
+        object_id=object_id,
         before=_without_secrets(before),
         after=_without_secrets(after),
     )

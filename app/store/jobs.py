@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -19,8 +20,10 @@ from sqlalchemy import (
 )
 
 from app.errors import AppError
+from app.store.auditing import entry
 from app.store.database import Database
-from app.store.queries import is_storable, storable
+from app.store.queries import is_storable, storable, tell
+from app.store.records import Actor
 from app.store.tables import jobs
 
 Status = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
@@ -121,12 +124,26 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._actor: Actor | None = None
 
-    def add(self, job: Job) -> None:
-        """Enter a new job."""
+    def acting(self, actor: Actor) -> Jobs:
+        """The same jobs, of which the audit tells what somebody does.
+
+        What a runner does, and jobs that go when their time is over, it does not tell.
+        """
+        acting = copy(self)
+        acting._actor = actor
+        return acting
+
+    def add(self, job: Job, told: Mapping[str, Any] | None = None) -> None:
+        """Enter a new job.
+
+        told: what the audit tells of it besides the deployment and the status.
+        """
         with self._database.write() as connection:
             values = {name: _kept(each) for name, each in asdict(job).items()}
             connection.execute(insert(jobs).values(values))
+            self._tell(connection, job.id, None, {**_facts(job), **(told or {})})
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJob."""
@@ -191,7 +208,9 @@ class Jobs:
             old = _get(connection, job_id, lock=True)
             if old.has_ended:
                 raise JobLost(f"Batch prediction job {job_id} has ended")
-            return _save(connection, old, changes, log)
+            new = _save(connection, old, changes, log)
+            self._tell(connection, job_id, _facts(old), _facts(new))
+            return new
 
     def receive(self, job_id: str, sender: str, lease: timedelta) -> Job:
         """Have a request send the job's input, and no other for the time of the lease.
@@ -315,9 +334,28 @@ class Jobs:
             return [Job(*row) for row in rows.all()]
 
     def remove(self, job_id: str) -> None:
-        """Forget a job."""
+        """Forget a job; one that is not there is forgotten."""
         with self._database.write() as connection:
+            try:
+                old = _get(connection, job_id, lock=True)
+            except UnknownJob:
+                return
             connection.execute(jobs.delete().where(jobs.c.id == job_id))
+            self._tell(connection, job_id, _facts(old), None)
+
+    def _tell(
+        self,
+        connection: Connection,
+        job_id: str,
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+    ) -> None:
+        if self._actor is None:
+            return
+        now = datetime.now(UTC)
+        told = entry(self._actor, "job", job_id, before, after, now)
+        if told is not None:
+            tell(connection, told)
 
 
 _ORDERS: Final[Mapping[str, tuple[ColumnElement[Any], ...]]] = {
@@ -341,6 +379,11 @@ def _check_receives(job: Job, sender: str, now: datetime) -> None:
 def stamped(text: str, moment: datetime) -> str:
     """A line for a job's log, as clients know them."""
     return f"{text} at {moment:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What the audit tells of a job."""
+    return {"deployment_id": job.deployment_id, "status": job.status}
 
 
 def _is_queued() -> ColumnElement[bool]:

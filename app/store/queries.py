@@ -13,10 +13,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    exists,
     func,
     insert,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -234,6 +236,27 @@ def find_operation(connection: Connection, operation_id: str) -> Operation | Non
     """By id."""
     row = _row(connection, operations.c.id, operation_id)
     return None if row is None else Operation(*row)
+
+
+def forget_operations(connection: Connection, before: datetime) -> int:
+    """Remove those that went on last before a moment; see `Store.forget_operations`."""
+    later = operations.alias()
+    # Whoever has sent a model package may use it: the last one tells that.
+    is_told_again = exists().where(
+        later.c.owner_id == operations.c.owner_id,
+        later.c.location == operations.c.location,
+        tuple_(later.c.updated_at, later.c.id)
+        > tuple_(operations.c.updated_at, operations.c.id),
+    )
+    says_nothing = or_(
+        operations.c.location.is_(None),
+        operations.c.location.not_like("/api/v2/modelPackages/%"),
+        is_told_again,
+    )
+    done = connection.execute(
+        operations.delete().where(operations.c.updated_at < before, says_nothing)
+    )
+    return done.rowcount
 
 
 def made_by(connection: Connection, user_id: str) -> set[str]:

@@ -466,6 +466,15 @@ class Store:
         with self._database.read() as connection:
             return queries.find_operation(connection, operation_id)
 
+    def forget_operations(self, before: datetime) -> int:
+        """Remove operations that nobody asks for any more; returns how many.
+
+        before: with time zone; those that went on since then stay. So does, of each
+        model package, what says that a user has sent it.
+        """
+        with self._database.write() as connection:
+            return queries.forget_operations(connection, before)
+
     def made_by(self, user_id: str) -> set[str]:
         """Locations of what the user's operations made."""
         with self._database.read() as connection:

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from app.config import Config
 from app.model_cache import ModelCache
 from app.services import Services, now
+from app.store.records import Operation
 from backends.bundle import BundleRejected
 from backends.humility import Humbled, NoOperation, Rule, UncertainPrediction
 
@@ -129,6 +131,17 @@ RULE = Rule("1" * 24, "x", UncertainPrediction(0, 1), NoOperation())
 
 def triggered(services):
     return sum(each.triggered for each in services.store.humility_totals())
+
+
+def test_worker_forgets_operations_of_days_ago(services, deployed):
+    old = now() - timedelta(days=2)
+    user = services.store.users()[0].id
+    made = Operation("f" * 24, user, old, "upload", "ERROR", "", None, old)
+    services.store.save_operation(made)
+    stopping = threading.Event()
+    services.start(stopping.is_set)
+    wait_until(lambda: services.store.operation(made.id) is None)
+    stopping.set()
 
 
 def test_worker_keeps_its_counts_now_and_then_and_at_its_end(services, deployed):

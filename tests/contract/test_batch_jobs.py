@@ -513,6 +513,33 @@ def test_job_is_aborted_and_then_removed(jobs):
     assert jobs.ask("DELETE", f"{PATH}{job_id}/").status_code == 404
 
 
+def test_what_callers_do_to_jobs_is_in_the_audit(jobs):
+    job_id = jobs.job(maxExplanations=2)
+    root = Batch(jobs.predict, jobs.predict.site.tokens["root"])
+    for status in (202, 204):
+        answer = root.ask("DELETE", f"{PATH}{job_id}/")
+        assert answer.status_code == status
+    told = jobs.services.store.audit(job_id)
+    assert [(each.action, each.actor, each.via) for each in told] == [
+        ("delete", "root", "api"),
+        ("update", "root", "api"),
+        ("create", "ann@example.com", "api"),
+    ]
+    assert told[2].after["spec"]["maxExplanations"] == 2
+
+
+def test_audit_tells_no_secrets_of_places(serve, monkeypatch):
+    monkeypatch.setattr(batch, "ensure_runner", lambda config: False)
+    caller = serve(batch_locations="https://127.0.0.1/")
+    own = Batch(caller, caller.site.tokens["ann@example.com"])
+    place = {"type": "http", "url": "https://127.0.0.1/x.csv?signature=s3cr3t"}
+    job_id = own.job(intakeSettings=place, outputSettings=place)
+    (told,) = own.services.store.audit(job_id)
+    assert "s3cr3t" not in str(told)
+    assert told.after["spec"]["intakeSettings"]["url"] == "https://127.0.0.1/x.csv"
+    own.ask("DELETE", f"{PATH}{job_id}/")
+
+
 def test_removed_job_leaves_no_files(jobs):
     job_id = jobs.job()
     jobs.put(job_id, b"a\n1\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
-from app.store.records import new_id
+from app.store.records import Actor, new_id
 
 ROOT = Path(__file__).parents[3]
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -259,3 +259,42 @@ def test_runners_at_once_share_the_jobs_out(jobs, add, database_url):
         job = jobs.get(job_id)
         expected = [f"{job.runner} {part}" for part in (1, 2, 3)]
         assert job.logs[2:] == expected and job.status == "COMPLETED"
+
+
+# Told
+
+
+def test_audit_tells_what_somebody_does_to_jobs(store, jobs, add):
+    job = add()
+    acting = jobs.acting(Actor("ann", "api"))
+    other = replace(job, id=new_id())
+    acting.add(other, {"spec": {"chunkSize": "auto"}})
+    acting.change(other.id, {"status": "ABORTED"}, "ended")
+    acting.remove(other.id)
+    # Nobody removes what is not there.
+    acting.remove(other.id)
+    removed, aborted, made = store.audit(other.id)
+    assert {(each.actor, each.via, each.kind) for each in (removed, aborted, made)} == {
+        ("ann", "api", "job")
+    }
+    facts = {"deployment_id": job.deployment_id, "status": "INITIALIZING"}
+    assert made.after == facts | {"spec": {"chunkSize": "auto"}}
+    assert aborted.before == {"status": "INITIALIZING"}
+    assert aborted.after == {"status": "ABORTED"}
+    assert (removed.action, removed.after) == ("delete", None)
+    assert removed.before == facts | {"status": "ABORTED"}
+
+
+def test_audit_tells_nothing_of_runners(store, jobs, add):
+    job = add()
+    jobs.claim("runner", LEASE)
+    jobs.advance(job.id, "runner", LEASE, {"status": "COMPLETED"})
+    jobs.remove(job.id)
+    assert store.audit(job.id) == []
+
+
+def test_change_that_is_refused_is_not_told(store, jobs, add):
+    job = add(status="COMPLETED")
+    with pytest.raises(JobLost):
+        jobs.acting(Actor("ann", "api")).change(job.id, {"status": "ABORTED"})
+    assert store.audit(job.id) == []

@@ -238,6 +238,30 @@ def test_operation_is_written_over(store, people):
     assert store.operation("f" * 24) is store.operation("\0") is None
 
 
+def test_old_operations_are_forgotten(store, people):
+    ann, bob = people["user"], people["predictor"]
+    package, other = "/api/v2/modelPackages/m/", "/api/v2/deployments/d/"
+    now, day = datetime.now(UTC), timedelta(days=1)
+    old = {
+        name: operation(user, location=place, updated_at=now - days * day)
+        for name, user, place, days in (
+            ("sent", ann, package, 9),
+            ("sent again", ann, package, 8),
+            ("sent by bob", bob, package, 9),
+            ("changed", ann, other, 2),
+            ("failed", ann, None, 2),
+            ("at it", ann, None, 0),
+        )
+    }
+    for each in old.values():
+        store.save_operation(each)
+    assert store.forget_operations(now - day) == 3
+    kept = {name for name, each in old.items() if store.operation(each.id)}
+    # What says that somebody has sent a package stays, once.
+    assert kept == {"sent again", "sent by bob", "at it"}
+    assert store.made_by(ann.id) == {package}
+
+
 def test_operation_leaves_the_generation(store, people):
     before = store.generation()
     store.save_operation(operation(people["user"], message="a\0b"))
