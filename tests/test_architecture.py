@@ -139,8 +139,8 @@ LAYERS = {
     # What is told and read; views tell and read it over HTTP.
     "app.management.*": [
         *("app.management.*", "app.access_log", "app.body", "app.errors"),
-        *("app.humility_changes", "app.json_records", "app.receiving"),
-        "app.replacement",
+        *("app.humility_changes", "app.json_records", "app.multipart"),
+        *("app.receiving", "app.replacement"),
         *("app.services", "app.store.*", "backends", "backends.*"),
         *("schemas.errors", "schemas.management"),
     ],

@@ -93,7 +93,7 @@ def deploy_model() -> Response:
 def _deploy(schema: Fields, field: str) -> Response:
     with asking() as its:
         its.check_creates()
-        given = its.body(schema)
+        given = its.body_or_form(schema)
         _check_place(given)
         stored, _ = packages.get(its, given["model_id"], field)
         if given.get("threshold") is not None:

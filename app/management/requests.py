@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 from app.access_log import RequestRecord
-from app.body import read_content_type, to_utf8
+from app.body import MULTIPART, read_content_type, to_utf8
 from app.errors import (
     DuplicateColumns,
     FormInsteadOfJson,
@@ -21,6 +21,7 @@ from app.errors import (
     NotPermitted,
 )
 from app.json_records import parse
+from app.multipart import read_parts
 from app.receiving import body_of, caller_of
 from app.services import Services
 from app.store.errors import StoreUnavailable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # A body says what to change; rows and bundles have routes of their own.
 MOST_BODY: Final = 1_048_576
 _EXPECTED: Final = "an object is expected"
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+_FORMS: Final = ("application/x-www-form-urlencoded", MULTIPART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,16 @@ class Asked:
         """What the body says; raises InvalidFields and what `json_body` does."""
         return load(schema, self.json_body())
 
+    def body_or_form(self, schema: Fields) -> dict[str, Any]:
+        """The same of a body that may be a multipart form, whose fields are texts.
+
+        Source: the R package, which sends a form for a new deployment.
+        """
+        media_type, _, boundary = self._content_type
+        if media_type != MULTIPART:
+            return self.body(schema)
+        return load(schema, _form(self._whole_body(), boundary))
+
     def json_body(self) -> dict[str, Any]:
         """The body's JSON object.
 
@@ -82,16 +93,11 @@ class Asked:
 
     def json_value(self) -> Any:
         """The same of any JSON value."""
-        head = self.environ.get("CONTENT_TYPE", "")
-        media_type, codec, _ = read_content_type(head)
+        media_type, codec, _ = self._content_type
         if media_type in _FORMS:
             raise FormInsteadOfJson
-        config = self.services.config
-        deadline = time.monotonic() + config.request_seconds
-        limits = replace(config, max_body=min(MOST_BODY, config.max_body))
         try:
-            body = body_of(self.services, self.environ, deadline, limits)
-            self.record.received = len(body)
+            body = self._whole_body()
             return parse(to_utf8(body, codec or "utf_8"), 0, _EXPECTED)
         except NoDataToPredict:
             raise JsonUnreadable(f"The body is empty: {_EXPECTED}") from None
@@ -99,6 +105,18 @@ class Asked:
             raise JsonUnreadable(
                 "The JSON body has an object with a key twice"
             ) from None
+
+    @property
+    def _content_type(self) -> tuple[str, str | None, str]:
+        return read_content_type(self.environ.get("CONTENT_TYPE", ""))
+
+    def _whole_body(self) -> bytes:
+        config = self.services.config
+        deadline = time.monotonic() + config.request_seconds
+        limits = replace(config, max_body=min(MOST_BODY, config.max_body))
+        body = body_of(self.services, self.environ, deadline, limits)
+        self.record.received = len(body)
+        return body
 
     def deployment(self, deployment_id: str) -> Deployment:
         """The deployment, when the caller may see it.
@@ -136,6 +154,16 @@ class Asked:
     def changed(self) -> None:
         """Take up at once what this request has changed."""
         self.services.refresh()
+
+
+def _form(body: bytes, boundary: str) -> dict[str, str]:
+    """The fields of a form by name; raises InvalidFields for one given twice."""
+    found: dict[str, str] = {}
+    for part, data in read_parts(body, boundary):
+        if part.name in found:
+            raise InvalidFields({part.name: errors.REPEATED})
+        found[part.name] = data.decode(errors="replace")
+    return found
 
 
 def asked(

@@ -126,3 +126,25 @@ def test_deployment_is_deleted(predict, api):
     assert deleted.status == 204
     assert deleted.body == b""
     assert api.ask("GET", f"deployments/{deployment}/").status == 404
+
+
+def test_deployment_is_made_of_a_form(api, specimens):
+    """A list without a word about its encoding is sent as a form."""
+    fields = {
+        "modelId": specimens["churn"].model.id,
+        "label": "née",
+        "description": "",
+        "defaultPredictionServerId": next(api.items("predictionServers/"))["id"],
+    }
+    line, pieces = "------------------------d74496d66958873e", []
+    for name, value in fields.items():
+        head = f'Content-Disposition: form-data; name="{name}"'
+        pieces.append(f"--{line}\r\n{head}\r\n\r\n{value}\r\n")
+    body = "".join([*pieces, f"--{line}--\r\n"]).encode()
+    kind = f"multipart/form-data; boundary={line}"
+    path = "deployments/fromLearningModel/"
+    made = read(api.ask("POST", path, body=body, Content_Type=kind))["id"]
+    told = read(api.ask("GET", f"deployments/{made}/"))
+    assert api.ask("DELETE", f"deployments/{made}/").status == 204
+    assert told["label"] == "née"
+    assert told["model"]["id"] == fields["modelId"]
