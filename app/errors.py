@@ -168,9 +168,7 @@ class TooManyLogins(AppError):
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__(
-            f"Too many passwords were tried; try again in {retry_after} s"
-        )
+        super().__init__(f"Too many passwords were tried; try again in {retry_after} s")
 
 
 class NotTimeSeries(AppError):

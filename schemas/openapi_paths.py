@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from schemas import predictions, rows
 from schemas.arguments import PredictionArgumentsSchema
-from schemas.openapi_changes import paths as change_paths
 from schemas.openapi_batch import paths as batch_paths
+from schemas.openapi_changes import paths as change_paths
 from schemas.openapi_management import paths as management_paths
 from schemas.openapi_parts import OF_A_MODEL, TOKEN, headers_of, refusal
 from schemas.openapi_unstructured import paths as unstructured_paths
