@@ -10,7 +10,7 @@ from app.management.cards import needed_card
 from app.replacement import ReplacementRefused, check_fits, check_same_answers
 from app.services import Services
 from app.store.records import Deployment, StoredModel
-from backends.model import Model
+from backends.model import PYTHON, Model
 
 Checks = dict[str, dict[str, str]]
 
@@ -28,10 +28,7 @@ def validate(services: Services, deployment: Deployment, new: Model) -> dict[str
             "Clients read the answers as before",
         ),
         "features": _features(old, new),
-        "settings": _told(
-            lambda: check_fits(deployment, new),
-            "The deployment's humility rules and settings fit the model",
-        ),
+        "settings": _settings(deployment, new),
     }
     for status in ("failing", "warning", "passing"):
         found = [
@@ -57,6 +54,21 @@ def _current(deployment: Deployment, new: Model) -> dict[str, str]:
     if deployment.model_id == new.id:
         return _said("warning", "The deployment has this model already")
     return _said("passing", "The model is another one")
+
+
+def _settings(deployment: Deployment, new: Model) -> dict[str, str]:
+    """Also a warning where nothing is answered until the operator allows it."""
+    if new.format == PYTHON and deployment.settings.python_hook != new.id:
+        return _said(
+            "warning",
+            "The model is a Python hook: every request is refused until the server's"
+            f" operator allows it, `foretell update {deployment.id}"
+            " --allow-python-hook`",
+        )
+    return _told(
+        lambda: check_fits(deployment, new),
+        "The deployment's humility rules and settings fit the model",
+    )
 
 
 def _features(old: Model | StoredModel | None, new: Model) -> dict[str, str]:
