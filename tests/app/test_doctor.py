@@ -305,3 +305,11 @@ def test_bundle_that_another_server_has_is_no_problem(
     found = look(FORETELL_STORE_URL=shared.parent.as_uri())["bundles"].problems
     expected = [] if is_shared else [True]
     assert [deployment_id in each.text for each in found] == expected
+
+
+def test_hook_that_is_allowed_is_told_and_no_problem(look, store, deployment_id):
+    model_id = store.deployment(deployment_id).model_id
+    store.update_deployment(deployment_id, settings={"python_hook": model_id})
+    finding = look()["python hooks"]
+    assert "runs the Python code" in finding.facts[deployment_id]
+    assert all("network" in each.text for each in finding.problems)
