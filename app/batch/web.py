@@ -81,5 +81,9 @@ def _told() -> Iterator[None]:
         raise LocationRefused("url", "There is nothing at the URL") from None
     except TimeoutError as error:
         raise OSError("The URL's server does not answer in time") from error
+    except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
+        # Their texts have the whole URL, which may be signed.
+        text = " ".join(getattr(error, "message", "").split())
+        raise OSError(f"The URL's server answers no HTTP: {text[:200]}") from None
     except aiohttp.ClientError as error:
         raise OSError(f"The URL's server cannot be asked: {error}") from error

@@ -37,6 +37,7 @@ class Web:
         self.status = 200
         self.headers: list[dict[str, str]] = []
         self.cut_short = False
+        self.length: str | None = None
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,7 +54,8 @@ class Web:
                 data = web.files.get(name)
                 self.send_response(web.status if data is not None else 404)
                 data = data or b""
-                self.send_header("Content-Length", str(len(data) + web.cut_short))
+                length = web.length or str(len(data) + web.cut_short)
+                self.send_header("Content-Length", length)
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -373,7 +375,7 @@ def at(web: Web, config: Config) -> Iterator[None]:
     try:
         yield
     finally:
-        web.status, web.cut_short = 200, False
+        web.status, web.cut_short, web.length = 200, False, None
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -417,6 +419,18 @@ def test_answer_that_is_cut_short_is_no_input(
         with pytest.raises(OSError):
             fetch(job, files, config)
         assert not files.exists(job.input_path)
+
+
+def test_answer_that_is_no_http_is_told_without_the_signature(
+    web: Web, files: Files, config: Config
+) -> None:
+    with at(web, config):
+        web.files["/in/input.csv"] = INPUT
+        web.length = "many"
+        url = f"{web.url}/input.csv?signature=secret"
+        with pytest.raises(OSError, match="answers no HTTP") as raised:
+            fetch(new_job({"type": "http", "url": url}), files, config)
+        assert "secret" not in str(raised.value)
 
 
 def test_server_that_is_away_may_be_tried_again(files: Files, config: Config) -> None:
