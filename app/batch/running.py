@@ -32,6 +32,8 @@ _RENEW_SECONDS: Final = 4.0
 # How often what trying again may help is tried again, and how long that waits at first.
 _TRIES: Final = 5
 _WAIT_SECONDS: Final = 1.0
+# After so long no thread of this process writes a part of a job any more that was lost.
+_LAST_PART_SECONDS: Final = 60.0
 # How often a job is begun at one place, where whoever was at it did not live to tell.
 _BEGINNINGS: Final = 6
 
@@ -69,11 +71,39 @@ class Runner:
             config.dask_scheduler, config.scoring_threads, config.home / "dask"
         )
         self.is_stopping = is_stopping
+        # Jobs that others ended while this runner was at them, and when it saw that.
+        self._lost: dict[str, tuple[Job, float]] = {}
 
     def close(self) -> None:
         """Leave the cluster and the database."""
         self.cluster.close()
+        with suppress(StoreUnavailable):
+            self.tidy(0.0)
         self.store.dispose()
+
+    def lose(self, job: Job) -> None:
+        """Note a job that somebody else has, or ended."""
+        self._lost[job.id] = job, time.monotonic()
+
+    def tidy(self, seconds: float) -> None:
+        """Remove what was written of jobs after they were aborted or removed.
+
+        seconds: how long ago they were lost at least. Raises StoreUnavailable.
+        """
+        now = time.monotonic()
+        for job, since in list(self._lost.values()):
+            if now - since < seconds:
+                continue
+            if self._is_over(job):
+                with suppress(OSError):
+                    self.files.remove(job.folder)
+            del self._lost[job.id]
+
+    def _is_over(self, job: Job) -> bool:
+        try:
+            return self.jobs.get(job.id).status == "ABORTED"
+        except UnknownJob:
+            return True
 
     def run_next(self) -> bool:
         """Run the job that has waited longest, to its end; whether there was one.
@@ -84,6 +114,7 @@ class Runner:
             # Nobody has to wait until the leases of a dead one end.
             self.jobs.release(f"{self._place}-")
             self._place = ""
+        self.tidy(_LAST_PART_SECONDS)
         job = self.jobs.claim(self.name, LEASE)
         if job is None:
             return False
@@ -149,6 +180,7 @@ class _Held:
             self._end("COMPLETED", "Job done processing")
         except (JobLost, UnknownJob) as error:
             log.info("%s", error)
+            self._runner.lose(self._job)
         except Stopping:
             self._let_go()
         except StoreUnavailable as error:

@@ -158,6 +158,44 @@ def test_job_that_is_aborted_stops(batch: Batch, text: str) -> None:
     assert (done.status, done.parts_done) == ("ABORTED", 2)
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_job_that_is_ended_meanwhile_leaves_no_files(
+    batch: Batch, text: str, is_removed: bool
+) -> None:
+    job, runner = batch.add("churn", text * 3), batch.runner
+    advance = runner.jobs.advance
+
+    def ending(*arguments: Any, **named: Any) -> Any:
+        if batch.get(job).parts_done == 2:
+            runner.files.remove(job.folder)
+            runner.jobs.change(job.id, {"status": "ABORTED", "phase": "done"})
+            if is_removed:
+                runner.jobs.remove(job.id)
+        return advance(*arguments, **named)
+
+    runner.jobs.advance = ending
+    runner.run_next()
+    # As a part that was being scored all the while.
+    runner.files.write(job.part_path(3), b"late")
+    runner.close()
+    assert not runner.files.names(f"{job.folder}/output")
+
+
+def test_job_that_another_runner_has_keeps_its_files(batch: Batch, text: str) -> None:
+    job, runner = batch.add("churn", text * 3), batch.runner
+    advance = runner.jobs.advance
+
+    def stolen(job_id: str, name: str, *arguments: Any, **named: Any) -> Any:
+        if batch.get(job).parts_done == 2:
+            runner.jobs.change(job_id, {"runner": "another"})
+        return advance(job_id, name, *arguments, **named)
+
+    runner.jobs.advance = stolen
+    runner.run_next()
+    runner.close()
+    assert len(runner.files.names(f"{job.folder}/output")) >= 2
+
+
 def test_runner_that_is_stopped_lets_go_of_the_job(
     batch: Batch, text: str, predict: Caller
 ) -> None:
