@@ -99,11 +99,14 @@ $error_pages}
 
 
 # Not named locations (@…): nginx goes to none for a request whose URL it cannot read.
+# Without a limit: of a body in chunks nginx counts what has come, and would find no
+# page for one that is too large.
 _ERROR_PAGE = """\
     error_page {statuses} /.nginx/{status};
     location = /.nginx/{status} {{
         internal;
         default_type application/json;{headers}
+        client_max_body_size 0;
         if ($foretell_rows) {{
             return {status} '{{"errorCode": "{code}", "errorMessage": "{message}"}}';
         }}

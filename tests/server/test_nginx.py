@@ -6,11 +6,7 @@ import base64
 import gzip
 import json
 import os
-import pwd
-import shutil
 import signal
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,11 +16,10 @@ from typing import Any
 import pytest
 
 from app.config import Config
-from app.nginx import site
+from tests.server.fronting import NGINX, fronting
 from tests.server.processes import (
     Endpoint,
     Server,
-    end,
     read_response,
     running,
     wait_for,
@@ -41,7 +36,6 @@ from tests.server.served_models import (
     prediction_path,
 )
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 MAX_BODY = 52_428_800
 KEY = "the-server's-key"
 LEGACY = f"/predApi/v1.0/deployments/{FIRST}/predictions"
@@ -50,63 +44,6 @@ LEGACY = f"/predApi/v1.0/deployments/{FIRST}/predictions"
 pytestmark = pytest.mark.skipif(
     NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
 )
-
-_MAIN = """\
-{user}
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log {folder}/other.log;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {site}
-}}
-"""
-
-
-@contextmanager
-def fronting(models: ServedModels, folder: Path, config: Config) -> Iterator[Endpoint]:
-    """nginx on a port of its own."""
-    assert NGINX is not None, "nginx is not installed"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    text = (
-        site(config)
-        .replace("listen 80;", f"listen 127.0.0.1:{port};")
-        .replace("/var/log/nginx/", f"{folder}/")
-    )
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
-    main = folder / "nginx.conf"
-    main.write_text(_MAIN.format(user=user, folder=folder, site=text))
-    with open(folder / "output.log", "wb") as output:
-        process = subprocess.Popen(
-            [NGINX, "-p", folder, "-e", folder / "error.log", "-c", main],
-            stdout=output,
-            stderr=output,
-        )
-    front = Endpoint(models, port)
-    try:
-        wait_for(lambda: _listens(front, process, folder))
-        yield front
-    finally:
-        front.close_connections()
-        end(process)
-
-
-def _listens(front: Endpoint, process: subprocess.Popen[bytes], folder: Path) -> bool:
-    assert process.poll() is None, (folder / "error.log").read_text()
-    try:
-        front.open_socket().close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
