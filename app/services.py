@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ from app.model_cache import ModelCache
 from app.rate_limits import RateLimits
 from app.sharing import bundles_of, check_store_url, compiled_of, share_all
 from app.slow_clients import SlowClients
+from app.store.errors import StoreUnavailable
 from app.store.files import open_files
 from app.store.jobs import Jobs
 from app.store.records import Actor, Caller, Deployment, Snapshot
@@ -33,6 +34,9 @@ from backends import compiled
 _NOTHING = Snapshot(-1, {}, {}, {}, {})
 
 _CATCH_UP_SECONDS = 0.02
+
+# How long requests wait for others that look at the store.
+_TAKE_UP_SECONDS = 5.0
 
 # Between two additions to the counts in the database, each a write.
 _COUNTS_SECONDS = 1.0
@@ -126,9 +130,10 @@ class Services:
         """Take up what changed in the store.
 
         A deployment whose new model is not loaded yet goes on with its old one until
-        it is; everything else counts at once.
+        it is; everything else counts at once. Raises StoreUnavailable, also where
+        somebody else has been waiting for the database for seconds.
         """
-        with self._refreshing:
+        with self._taking_up():
             is_known = self.store.generation() == self.snapshot.generation
             if is_known and all(map(self._is_on_its_way, self._awaited)):
                 return
@@ -148,6 +153,16 @@ class Services:
             self._awaited = {each for each in awaited.values() if each}
             self.snapshot = new
             self.models.drop_all_but(_models(new.deployments))
+
+    @contextmanager
+    def _taking_up(self) -> Iterator[None]:
+        if not self._refreshing.acquire(timeout=_TAKE_UP_SECONDS):
+            # A database that hangs must not hold a thread for each request.
+            raise StoreUnavailable("The database has not answered others either")
+        try:
+            yield
+        finally:
+            self._refreshing.release()
 
     def catch_up(self) -> bool:
         """Look at the store now, for a client that may know more than this worker.

@@ -152,8 +152,9 @@ class Asked:
             )
 
     def changed(self) -> None:
-        """Take up at once what this request has changed."""
-        self.services.refresh()
+        """Take up at once what this request has changed; it is kept in any case."""
+        with suppress(StoreUnavailable):
+            self.services.refresh()
 
 
 def _form(body: bytes, boundary: str) -> dict[str, str]:

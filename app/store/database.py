@@ -32,6 +32,16 @@ from app.store.errors import InvalidDatabaseUrl, StoreUnavailable
 # How long a change waits for another one to finish; each takes milliseconds.
 _BUSY_SECONDS = 30
 
+# Of a connection whose other end has vanished without a word, with its machine say:
+# the kernel's own patience is a quarter of an hour, or two hours.
+_POSTGRESQL = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -161,7 +171,7 @@ def _connect_lazily(url: URL) -> Engine:
 def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(
-            url.set(query={"connect_timeout": "10", **url.query}),
+            url.set(query={**_POSTGRESQL, **url.query}),
             hide_parameters=True,
             # A server that was restarted costs a query here, not an error there.
             pool_pre_ping=True,

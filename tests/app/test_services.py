@@ -11,6 +11,7 @@ import pytest
 from app.config import Config
 from app.model_cache import ModelCache
 from app.services import Services, now
+from app.store.errors import StoreUnavailable
 from app.store.records import Operation
 from backends.bundle import BundleRejected
 from backends.humility import Humbled, NoOperation, Rule, UncertainPrediction
@@ -52,6 +53,14 @@ def test_unchanged_store_keeps_the_picture(services, deployed):
     before = services.snapshot
     services.refresh()
     assert services.snapshot is before
+
+
+def test_nobody_waits_long_behind_a_database_that_hangs(services, monkeypatch):
+    monkeypatch.setattr("app.services._TAKE_UP_SECONDS", 0.01)
+    # As a thread does that reads from it.
+    with services._refreshing, pytest.raises(StoreUnavailable):
+        services.refresh()
+    services.refresh()
 
 
 def test_client_that_knows_more_makes_a_worker_look(services, deployed):

@@ -112,6 +112,16 @@ def test_sqlite_is_set_up(tmp_path, migrated_sqlite):
     database.dispose()
 
 
+def test_connections_whose_other_end_vanishes_end_soon(postgres):
+    database = Database(f"{postgres.url('postgres')}&keepalives_count=4")
+    with database.read() as connection:
+        known = connection.connection.driver_connection.info.get_parameters()
+    assert (known["keepalives_idle"], known["tcp_user_timeout"]) == ("10", "20000")
+    # What the URL says counts.
+    assert known["keepalives_count"] == "4"
+    database.dispose()
+
+
 def test_broken_connections_are_replaced(postgres):
     url = postgres.new_database()
     database = Database(url)
