@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import zlib
@@ -83,9 +84,11 @@ def receive_part(
     with _read_to_the_end(sent), _writer(services, f"{job.folder}/parts/{place}") as to:
         for piece in _normalised(services, job, sent, environ, is_part=True):
             to.write(piece)
-    # It may have got its input meanwhile.
+    # Whoever joins the parts meanwhile may have done so without this one.
     found = services.jobs.get(job.id)
     _check_awaited(found)
+    if found.lease_until is not None and found.lease_until > datetime.now(UTC):
+        raise UploadRefused("The job's input is being sent by another request")
     return found
 
 
@@ -96,9 +99,11 @@ def finish_parts(services: Services, job: Job) -> Job:
     """
     _check_awaited(job)
     folder = f"{job.folder}/parts"
-    names = services.files.names(folder)
-    _check_complete(names)
+    _check_complete(services.files.names(folder))
     with _Sending(services, job) as sending:
+        # From here on no part is said to be taken, and some may have come.
+        names = services.files.names(folder)
+        _check_complete(names)
         parts = _opened(services, [f"{folder}/{name}" for name in names])
         pieces = joined(parts, services.config.max_columns)
         kept = sending.keep(sending.during(pieces))
@@ -124,9 +129,10 @@ def _check_awaited(job: Job) -> None:
 
 
 def _part_place(number: str) -> str:
-    if not (number.isascii() and number.isdigit() and int(number[:9]) < MOST_PARTS):
+    digits = number.lstrip("0") or number[:1]
+    if not re.fullmatch("[0-9]{1,9}", digits) or int(digits) >= MOST_PARTS:
         raise InputRefused(f"Parts are numbered from 0 to {MOST_PARTS - 1}")
-    return f"{int(number[:9]):06d}"
+    return f"{int(digits):06d}"
 
 
 def _check_complete(names: list[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.batch.transfers import Transfers
 from app.blueprints import batch
-from app.store.jobs import UnknownJob
+from app.store.jobs import Jobs, UnknownJob
 
 PATH = "/api/v2/batchPredictions/"
 CSV = {"Content-Type": "text/csv"}
@@ -356,6 +356,42 @@ def test_part_that_clients_cut_off_is_refused(jobs):
     answer = jobs.put(job_id, text.encode()[: len(text)], "csvUpload/part/0/")
     assert answer.status_code == 422
     assert jobs.put(job_id, text.encode(), "csvUpload/part/0/").status_code == 202
+
+
+def test_part_that_comes_while_others_are_joined_is_not_said_to_be_taken(jobs):
+    job_id = jobs.job()
+    jobs.services.jobs.receive(job_id, "joining", timedelta(minutes=1))
+    assert jobs.put(job_id, b"a\n1\n", "csvUpload/part/1/").status_code == 422
+
+
+def test_part_sent_while_others_are_joined_is_among_them_or_refused(jobs, monkeypatch):
+    job_id = jobs.job()
+    jobs.put(job_id, b"a\n1\n", "csvUpload/part/0/")
+    receive, answers = Jobs.receive, []
+
+    def racing(*arguments):
+        if not answers:
+            answers.append(None)
+            answers[0] = jobs.put(job_id, b"a\n2\n", "csvUpload/part/1/").status_code
+        return receive(*arguments)
+
+    monkeypatch.setattr(Jobs, "receive", racing)
+    jobs.ask("POST", f"{PATH}{job_id}/csvUpload/finalizeMultipart/")
+    job = jobs.services.jobs.get(job_id)
+    assert answers == [202]
+    assert jobs.services.files.read(job.input_path) == b"a\n1\n2\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [("0000000001", 202), ("1000000000", 422), ("100000", 422)]
+)
+def test_part_has_the_number_that_is_said(jobs, number, status):
+    job_id = jobs.job()
+    jobs.put(job_id, b"a\n1\n", "csvUpload/part/0/")
+    place = f"csvUpload/part/{number}/"
+    assert jobs.put(job_id, b"a\n2\n", place).status_code == status
+    files = jobs.services.files
+    assert files.read(f"jobs/{job_id}/parts/000000") == b"a\n1\n"
 
 
 def test_missing_part_is_named(jobs):
