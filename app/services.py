@@ -158,7 +158,7 @@ class Services:
     def _taking_up(self) -> Iterator[None]:
         if not self._refreshing.acquire(timeout=_TAKE_UP_SECONDS):
             # A database that hangs must not hold a thread for each request.
-            raise StoreUnavailable("The database has not answered others either")
+            raise StoreUnavailable("Others have been at the store for seconds")
         try:
             yield
         finally:
