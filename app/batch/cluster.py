@@ -95,6 +95,7 @@ class Cluster:
         items: Iterator[Item],
         check: Callable[[], None],
     ) -> Iterator[Result]:
+        self._configure()
         from distributed import CancelledError
         from distributed.comm import CommClosedError
 
@@ -165,16 +166,6 @@ class Cluster:
         if self._client is not None and self._client.status == "running":
             return self._client
         self.close()
-        import dask
-
-        # What is not said here is what an administrator of the machine has said. The
-        # level of messages counts when the library is imported.
-        dask.config.set(
-            {
-                "temporary-directory": str(self._folder),
-                "logging": {"distributed": "error"},
-            }
-        )
         from distributed import Client
 
         if not self._scheduler:
@@ -190,6 +181,18 @@ class Cluster:
                 f"The Dask scheduler {self._scheduler} cannot be reached"
             ) from error
         return self._client
+
+    def _configure(self) -> None:
+        import dask
+
+        # What is not said here is what an administrator of the machine has said. The
+        # level of messages counts when `distributed` is imported for the first time.
+        dask.config.set(
+            {
+                "temporary-directory": str(self._folder),
+                "logging": {"distributed": "error"},
+            }
+        )
 
     def close(self) -> None:
         """End the threads, or leave the scheduler."""

@@ -81,6 +81,19 @@ def test_one_item_needs_no_cluster(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path.cwd())
 
 
+def test_what_dask_does_is_in_no_log(tmp_path: Path) -> None:
+    program = (
+        "import logging, sys; from pathlib import Path\n"
+        "from app.batch.cluster import Cluster\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "with Cluster('', 2, Path(sys.argv[1])) as one:\n"
+        "    assert list(one.map(abs, range(5))) == list(range(5))\n"
+    )
+    run = [sys.executable, "-c", program, str(tmp_path / "dask")]
+    done = subprocess.run(run, check=True, cwd=Path.cwd(), stderr=subprocess.PIPE)
+    assert b"distributed" not in done.stderr
+
+
 def test_threads_of_this_process_listen_on_no_port(
     cluster: Cluster, tmp_path: Path
 ) -> None:
