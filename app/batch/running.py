@@ -71,7 +71,8 @@ class Runner:
             config.dask_scheduler, config.scoring_threads, config.home / "dask"
         )
         self.is_stopping = is_stopping
-        # Jobs that others ended while this runner was at them, and when it saw that.
+        # Jobs that ended without an output, and those that others have or ended while
+        # this runner was at them; and when it saw that.
         self._lost: dict[str, tuple[Job, float]] = {}
 
     def close(self) -> None:
@@ -82,11 +83,11 @@ class Runner:
         self.store.dispose()
 
     def lose(self, job: Job) -> None:
-        """Note a job that somebody else has, or ended."""
+        """Note a job that has ended without an output, or that somebody else has."""
         self._lost[job.id] = job, time.monotonic()
 
     def tidy(self, seconds: float) -> None:
-        """Remove what was written of jobs after they were aborted or removed.
+        """Remove what is left of jobs without an output: nobody can have it any more.
 
         seconds: how long ago they were lost at least. Raises StoreUnavailable.
         """
@@ -101,7 +102,7 @@ class Runner:
 
     def _is_over(self, job: Job) -> bool:
         try:
-            return self.jobs.get(job.id).status == "ABORTED"
+            return self.jobs.get(job.id).status in ("ABORTED", "FAILED")
         except UnknownJob:
             return True
 
@@ -318,6 +319,7 @@ class _Held:
             self._end(status, text)
         except AppError as error:
             log.warning("batch job %s: %s", self._job.id, error)
+        self._runner.lose(self._job)
 
 
 def _noted(parts: Iterator[Part], noted: deque[Part]) -> Iterator[Part]:

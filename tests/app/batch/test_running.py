@@ -181,6 +181,16 @@ def test_job_that_is_ended_meanwhile_leaves_no_files(
     assert not runner.files.names(f"{job.folder}/output")
 
 
+def test_job_that_ends_without_an_output_leaves_no_files(
+    batch: Batch, text: str
+) -> None:
+    job, runner = batch.add("churn", text + "1\n"), batch.runner
+    assert batch.run(job).status == "ABORTED"
+    runner.close()
+    assert not runner.files.exists(job.input_path)
+    assert not runner.files.names(f"{job.folder}/output")
+
+
 def test_job_that_another_runner_has_keeps_its_files(batch: Batch, text: str) -> None:
     job, runner = batch.add("churn", text * 3), batch.runner
     advance = runner.jobs.advance
