@@ -379,8 +379,11 @@ class Store:
         with self._change() as connection:
             old = queries.get_deployment(connection, deployment_id)
             user = queries.get_user(connection, user_name)
+            if (user.id in old.shared_with) == shared or user.id == old.owner_id:
+                # Nothing changes, and the audit has nothing to tell.
+                return old
             others = tuple(each for each in old.shared_with if each != user.id)
-            mine = (user.id,) if shared and user.id != old.owner_id else ()
+            mine = (user.id,) if shared else ()
             new = replace(old, shared_with=others + mine, updated_at=_now())
             self._save(connection, old, new)
         return new

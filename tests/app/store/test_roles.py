@@ -71,6 +71,15 @@ def test_shared_deployment_is_seen_and_not_changed(store, people, deployment, ro
     assert store.deployment(deployment.id).shared_with == ()
 
 
+def test_sharing_once_more_is_no_change(store, people, deployment):
+    for name in ("predictor", "admin"):
+        store.share_deployment(deployment.id, name)
+    before = store.audit(deployment.id)
+    again = store.share_deployment(deployment.id, "predictor")
+    assert again.shared_with == (people["predictor"].id, people["admin"].id)
+    assert store.audit(deployment.id) == before
+
+
 def test_sharing_again_changes_nothing(store, people, deployment):
     first = store.share_deployment(deployment.id, "predictor")
     again = store.share_deployment(deployment.id, "predictor")
