@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # A body says what to change; rows and bundles have routes of their own.
 MOST_BODY: Final = 1_048_576
+# A body so small that takes longer holds a place for nothing.
+_BODY_SECONDS: Final = 60.0
 _EXPECTED: Final = "an object is expected"
 _FORMS: Final = ("application/x-www-form-urlencoded", MULTIPART)
 
@@ -112,7 +114,7 @@ class Asked:
 
     def _whole_body(self) -> bytes:
         config = self.services.config
-        deadline = time.monotonic() + config.request_seconds
+        deadline = time.monotonic() + min(config.request_seconds, _BODY_SECONDS)
         limits = replace(config, max_body=min(MOST_BODY, config.max_body))
         body = body_of(self.services, self.environ, deadline, limits)
         self.record.received = len(body)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import time
+
 import pytest
 
 from app.config import Config
@@ -40,6 +43,36 @@ def test_without_its_database_a_server_tells_what_it_knows(tmp_path):
     (tmp_path / "away.db").rename(tmp_path / "foretell.db")
     answer = client.patch(path, json={"label": "b"}, headers=headers)
     assert answer.status_code == 204
+    services.close()
+
+
+class Trickle(io.RawIOBase):
+    """A body of which a byte comes now and then, and that never ends."""
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        time.sleep(0.01)
+        buffer[:1] = b" "
+        return 1
+
+
+def test_a_small_body_is_not_waited_for_as_long_as_rows_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.management.requests._BODY_SECONDS", 0.05)
+    app = create_app(Config(home=tmp_path))
+    services = app.extensions["foretell"]
+    services.store.migrate()
+    services.store.add_user("ann")
+    deployment = services.store.create_deployment("a", "ann", None)
+    token = services.store.create_token("ann")[1]
+    services.refresh()
+    answer = app.test_client().patch(
+        f"/api/v2/deployments/{deployment.id}/",
+        headers={"Authorization": f"Bearer {token}"},
+        environ_overrides={"wsgi.input": Trickle(), "CONTENT_LENGTH": "1000000"},
+    )
+    assert answer.status_code == 408
     services.close()
 
 
