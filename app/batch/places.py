@@ -18,6 +18,8 @@ Format = Literal["csv", "parquet"]
 # What a URL is written with; anything else in one is a percent sign and two digits.
 _URL: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _PARQUET: Final = (".parquet", ".pq")
+# The limit of Linux.
+_MOST_NAME: Final = 255
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -76,11 +78,17 @@ def path_of(settings: Mapping[str, Any], config: Config) -> Path:
     text = str(settings.get("path", ""))
     if not text.startswith("/") or "\0" in text or text.endswith("/"):
         raise LocationRefused("path", "is to be the absolute path of a file")
+    if len(os.fsencode(os.path.basename(text))) > _MOST_NAME:
+        raise LocationRefused("path", f"has a name of more than {_MOST_NAME} bytes")
     path = Path(os.path.realpath(os.path.dirname(text))) / os.path.basename(text)
     if path.name in ("", ".", ".."):
         raise LocationRefused("path", "is to be the absolute path of a file")
     check_inside(path.parent, config)
-    if path.is_symlink():
+    try:
+        is_link = path.is_symlink()
+    except OSError:
+        raise LocationRefused("path", "The server may not use this file") from None
+    if is_link:
         raise LocationRefused("path", "is a link: name the file itself")
     return path
 

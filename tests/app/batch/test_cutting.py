@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.batch import cutting
-from app.batch.cutting import Head, Part, cut_parts, read_head
+from app.batch.cutting import Head, Part, cut_parts, read_head, whole
 from app.errors import BodyTooLarge, BodyUnreadable, NoDataToPredict
 
 CELLS = st.text(alphabet='ab,"\r\n é', max_size=8)
@@ -129,3 +129,17 @@ def test_record_without_end_does_not_fill_the_memory(monkeypatch):
 def test_too_many_columns_are_refused():
     with pytest.raises(BodyTooLarge, match="100 columns"):
         parts_of(b"a," * 200 + b"a\n1\n", 4)
+
+
+def test_newline_of_the_header_may_be_cut_by_what_is_read_at_once(monkeypatch):
+    monkeypatch.setattr(cutting, "_HEADER_BYTES", 4)
+    file = io.BytesIO(b"abc\r\n1\r\n")
+    head = read_head(file, 10)
+    assert (head.text, head.end) == (b"abc\n", 5)
+    assert [part.rows for part in cut_parts(file, head)] == [1]
+
+
+def test_whole_file_has_the_rows_of_all_parts():
+    file = io.BytesIO(b"a,b\n1,2\n3,4\n5,6\n")
+    head = read_head(file, 10)
+    assert whole(file, head, 5) == Part(0, 4, 16, 0, 3)

@@ -214,3 +214,11 @@ def test_format_is_said_or_the_names_end(
     settings: dict[str, Any], expected: str
 ) -> None:
     assert format_of(settings) == expected
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".csv", "\u00e9" * 200])
+def test_name_that_no_file_has_is_refused(
+    config: Config, shared: Path, name: str
+) -> None:
+    with pytest.raises(LocationRefused, match="more than 255 bytes"):
+        check({"type": "filesystem", "path": f"{shared}/{name}"}, config)
