@@ -86,6 +86,19 @@ def test_columns_of_constants_end_with_the_rows():
     assert made.lines(cells, 2) == b"0.5\n0.5\n"
 
 
+def test_columns_of_nothing_but_constants_end_with_the_rows():
+    made = layout(names=dict.fromkeys(BINARY))
+    cells = [*CELLS[:3], repeat(b"0.5"), repeat(b"yes")]
+    assert made.lines(cells, 2) == b"0.5,yes\n0.5,yes\n"
+
+
+def test_probabilities_are_left_out_by_the_name_that_series_give_the_target():
+    own = [name.replace("y_", "y (actual)_", 1) for name in OWN]
+    wanted = OutputColumns(probabilities=False)
+    made = CsvLayout(own, [], model(), wanted, target="y (actual)")
+    assert made.head == b"y (actual)_PREDICTION\n"
+
+
 def test_row_that_failed_has_its_reason_and_what_is_passed_through():
     made = layout(["id"], status=True)
     assert made.failed('row 3: "x"', ["a,b"]) == b',,,,,"row 3: ""x""","a,b"\n'

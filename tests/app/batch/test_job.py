@@ -247,6 +247,14 @@ def test_columns_are_chosen_and_renamed(
     assert first.endswith(",OK,0")
 
 
+def test_column_that_is_named_twice_is_passed_through_once(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    text = specimens["price"].frame.to_csv(index_label="id")
+    once = joined(parts("price", text, wishes=Wishes(passthrough=("id",))))
+    assert joined(parts("price", text, wishes=Wishes(passthrough=("id", "id")))) == once
+
+
 def test_parts_of_the_output_are_kept_where_the_task_says(
     parts: Callable[..., list[PartDone]], specimens: Specimens, tmp_path: Path
 ) -> None:
