@@ -54,11 +54,11 @@ def numbers_of(job: Job, files: Files, config: Config) -> frozenset[str]:
     model = _model(job, files, config)
     spec = BatchSpec.from_json(job.spec)
     renamed = spec.column_names_remapping or {}
-    names = {renamed.get(name, name) for name in _numbers(model, job.pinned)}
+    names = {renamed.get(name, name) for name in _numbers(model, job.pinned, spec)}
     return frozenset(name for name in names if name is not None)
 
 
-def _numbers(model: Model, pinned: Mapping[str, Any]) -> Iterator[str]:
+def _numbers(model: Model, pinned: Mapping[str, Any], spec: BatchSpec) -> Iterator[str]:
     target = model.target
     if model.time_series is not None:
         target = f"{target} (actual)"
@@ -70,10 +70,15 @@ def _numbers(model: Model, pinned: Mapping[str, Any]) -> Iterator[str]:
     if model.task == "regression":
         yield f"{target}_PREDICTION"
         return
+    if not spec.include_probabilities:
+        # What is left out leaves its name to others.
+        return
     if model.task == "binary":
         yield "THRESHOLD"
-    for label in classes(model):
-        yield f"{target}_{label_text(label)}_PREDICTION"
+    told = spec.include_probabilities_classes
+    for label in map(label_text, classes(model)):
+        if not told or label in told:
+            yield f"{target}_{label}_PREDICTION"
 
 
 def _model(job: Job, files: Files, config: Config) -> Model:

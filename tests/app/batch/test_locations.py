@@ -346,6 +346,33 @@ def test_output_of_parquet_is_typed_as_the_model_says(
     assert table["n"].to_pylist() == [0.75, None]
 
 
+@pytest.mark.parametrize(
+    "left_out",
+    [{"includeProbabilities": False}, {"includeProbabilitiesClasses": ["Yes"]}],
+)
+def test_text_under_the_name_of_a_column_that_is_left_out_stays_text(
+    files: Files,
+    config: Config,
+    shared: Path,
+    specimens: dict[str, Specimen],
+    left_out: dict[str, Any],
+) -> None:
+    churn = specimens["churn"]
+    Bundles(config.home).put(churn.folder, churn.model.id)
+    assert churn.model.positive_label == "Yes"
+    name = f"{churn.model.target}_{churn.model.negative_label}_PREDICTION"
+    job = new_job(
+        output={"type": "filesystem", "path": str(shared / "output.parquet")},
+        model_id=churn.model.id,
+        parts=1,
+        columnNamesRemapping=[{"inputName": "id", "outputName": name}],
+        **left_out,
+    )
+    files.write(job.part_path(0), f"{name}\n007\n".encode())
+    deliver(job, files, config)
+    assert pq.read_table(shared / "output.parquet")[name].to_pylist() == ["007"]
+
+
 def test_output_that_breaks_off_does_not_appear(
     place: Place, files: Files, config: Config
 ) -> None:
