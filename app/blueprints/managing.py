@@ -44,7 +44,10 @@ def told_page(
 
 def done() -> Response:
     """204: it is done, and there is nothing to tell."""
-    return Response(status=204)
+    response = Response(status=204)
+    # What is not there has no type.
+    del response.headers["Content-Type"]
+    return response
 
 
 def accepted(its: Asked, operation_id: str) -> Response:

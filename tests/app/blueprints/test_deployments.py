@@ -193,6 +193,7 @@ def test_changes_are_kept_and_told(api, deployment, services):
     change = {"label": "new", "description": "why", "importance": "HIGH"}
     answer = api.ask("PATCH", f"deployments/{deployment}/", change)
     assert (answer.status, answer.body) == (204, b"")
+    assert "content-type" not in answer.headers
     told = api.get(f"deployments/{deployment}/")
     assert {name: told[name] for name in change} == change
     entry = services.store.audit(deployment)[0]
