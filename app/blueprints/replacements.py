@@ -33,7 +33,8 @@ def replace(deployment_id: str) -> Response:
     """Answer with another model; requests being answered finish with the old one."""
     with asking() as its:
         deployment = its.changeable(deployment_id)
-        stored, card = _new(its, its.body(Replacement()))
+        given = its.body(Replacement())
+        stored, card = _new(its, given)
         report = validate(its.services, deployment, card)
         if report["status"] == "failing":
             told_of = {"message": report["message"], "checks": report["checks"]}
@@ -43,6 +44,7 @@ def replace(deployment_id: str) -> Response:
             stored.id,
             # Once more: rules and settings may have come in between.
             check=lambda deployment: check_fits(deployment, card),
+            reason=given.get("reason"),
         )
         its.changed()
         operation_id = operations.finish(

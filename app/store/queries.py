@@ -155,6 +155,12 @@ def live_tokens(connection: Connection, now: datetime) -> list[Token]:
     return [Token(*row) for row in _rows(connection, tokens, live)]
 
 
+def tokens_of(connection: Connection, deployment_id: str) -> list[Token]:
+    """Those that open this deployment alone; revoked and expired ones too."""
+    found = _rows(connection, tokens, tokens.c.deployment_id == deployment_id)
+    return [Token(*row) for row in found]
+
+
 def get_token(connection: Connection, beginning: str) -> Token:
     """By the beginning of its id; raises UnknownToken and AmbiguousToken."""
     if not _TOKEN_BEGINNING.fullmatch(beginning):

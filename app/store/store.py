@@ -352,11 +352,13 @@ class Store:
         model_id: str,
         *,
         check: Callable[[Deployment], None] | None = None,
+        reason: str | None = None,
     ) -> Deployment:
         """Give a deployment another model.
 
         check: raises what it will if the deployment, as it is at that moment, must not
             have the model; nothing is changed then.
+        reason: told in the audit, and nowhere else.
         Raises UnknownDeployment and UnknownModel.
         """
         with self._change() as connection:
@@ -366,7 +368,7 @@ class Store:
                 check(old)
             now = _now()
             new = replace(old, model_id=model_id, updated_at=now, deployed_at=now)
-            self._save(connection, old, new)
+            self._save(connection, old, new, reason)
         return new
 
     def share_deployment(
@@ -439,8 +441,10 @@ class Store:
         """
         with self._change() as connection:
             deployment = queries.get_deployment(connection, deployment_id)
+            tokens = queries.tokens_of(connection, deployment.id)
             queries.delete(connection, deployment)
-            self._tell(connection, deployment, None)
+            for each in (*tokens, deployment):
+                self._tell(connection, each, None)
 
     def audit(
         self,
@@ -492,20 +496,24 @@ class Store:
         connection: Connection,
         old: User | Token | Deployment,
         new: User | Token | Deployment,
+        reason: str | None = None,
     ) -> None:
         queries.save(connection, new)
-        self._tell(connection, old, new)
+        self._tell(connection, old, new, reason)
 
     def _tell(
         self,
         connection: Connection,
         old: queries.Record | None,
         new: queries.Record | None,
+        reason: str | None = None,
     ) -> None:
         if self._actor.via == "api":
             _check_hook_stays(old, new)
         entry = changed(self._actor, old, new, _now())
         if entry is not None:
+            if reason is not None:
+                entry = replace(entry, after={**(entry.after or {}), "reason": reason})
             queries.tell(connection, entry)
 
     @contextmanager

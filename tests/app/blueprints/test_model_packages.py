@@ -418,6 +418,8 @@ def test_model_is_replaced_while_it_answers(api: Api, sent: Mapping[str, str]) -
         told = api.finished(api("PATCH", f"{path}/model/", json=change))
         assert told.headers["Location"].endswith(f"/{path}/")
         assert api("GET", path).json["model"]["id"] == sent[name]
+        entry = api.services.store.audit(path.split("/")[1])[0]
+        assert entry.after["reason"] == "ERRORS"
     done.set()
     asking.join()
     assert {status for status, _ in answers} == {200} and 1 <= len(answers) <= 2

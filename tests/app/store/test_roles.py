@@ -169,6 +169,32 @@ def test_deletion_tells_what_was_there(store, deployment):
     assert entry.before["label"] == "one" and entry.before["owner_id"]
 
 
+def test_tokens_that_go_with_a_deployment_are_told(store, deployment):
+    kept, _ = store.create_token("user")
+    gone = [store.create_deployment_token(deployment.id)[0].id for _ in range(2)]
+    store.revoke_token(gone[0])
+    number = store.audit(most=1)[0].number
+    store.delete_deployment(deployment.id)
+    told = [each for each in reversed(store.audit()) if each.number > number]
+    assert [(each.action, each.kind, each.object_id) for each in told] == [
+        *(("delete", "token", each) for each in gone),
+        ("delete", "deployment", deployment.id),
+    ]
+    assert told[1].before["deployment_id"] == deployment.id and told[1].after is None
+    assert told[1].before["digest"] == "(hidden)"
+    assert store.tokens() == [kept]
+
+
+def test_reason_of_a_replacement_is_told(store, people, model, deployment):
+    stored = store.add_model(model, "user", 1)
+    store.replace_model(deployment.id, stored.id, reason="DATA_DRIFT")
+    entry = store.audit(deployment.id)[0]
+    assert entry.after["reason"] == "DATA_DRIFT" and "reason" not in entry.before
+    assert entry.after["model_id"] == stored.id
+    store.replace_model(deployment.id, stored.id)
+    assert "reason" not in store.audit(deployment.id)[0].after
+
+
 def test_every_verb_is_told_once(store, people, model):
     token, _ = store.create_token("user")
     stored = store.add_model(model, "user", 1)
