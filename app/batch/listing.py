@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
-from app.errors import InsufficientScope
+from app.errors import DeploymentNotActive, InsufficientScope
 from app.management.requests import Asked
 from app.store.jobs import Job, UnknownJob
 from schemas import errors
@@ -25,6 +25,18 @@ def find(its: Asked, job_id: str) -> Job:
     if not its.caller.may_open(job.deployment_id):
         raise InsufficientScope
     its.record.deployment = job.deployment_id
+    return job
+
+
+def find_open(its: Asked, job_id: str) -> Job:
+    """The same of a job that may take input: of a deployment that it could be made of.
+
+    Raises UnknownDeployment for one that is deleted, or shared with the caller no
+    longer, DeploymentNotActive, and what `find` does.
+    """
+    job = find(its, job_id)
+    if not its.deployment(job.deployment_id).enabled:
+        raise DeploymentNotActive
     return job
 
 

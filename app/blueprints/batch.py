@@ -22,7 +22,7 @@ from app.batch.downloading import (
     stream,
 )
 from app.batch.ending import end
-from app.batch.listing import find, page_of, read_query
+from app.batch.listing import find, find_open, page_of, read_query
 from app.batch.starting import ensure_runner
 from app.batch.telling import address_of, told_job
 from app.batch.uploading import finish_parts, receive, receive_part
@@ -104,7 +104,7 @@ def finalize(job_id: str) -> Response:
 
 def _taken(job_id: str, take: Callable[[Asked, Job], Job]) -> Response:
     with asking(scoped=True) as its:
-        job = find(its, job_id)
+        job = find_open(its, job_id)
     # What takes hours has places of its own.
     give_back = its.services.transfers.take()
     try:

@@ -169,27 +169,79 @@ def test_admin_sees_and_ends_jobs_of_all(shared: Shared) -> None:
         assert shared.ask("root", "DELETE", f"{job_id}/").status_code == 202
 
 
+# What brings a job's input.
+INPUT = [each for each in OF_A_JOB if "csvUpload" in each[1] or "final" in each[1]]
+
+
+def taken_back(shared: Shared, who: str, made: str) -> None:
+    shared.services.store.share_deployment(made, who, shared=False)
+    shared.services.refresh()
+
+
+@pytest.mark.parametrize(("method", "below", "body"), INPUT)
 @pytest.mark.parametrize("who", ["sue", "bot"])
-def test_job_outlives_the_share_that_it_was_made_by(shared: Shared, who: str) -> None:
-    store = shared.services.store
+def test_job_takes_no_input_after_the_share_is_taken_back(
+    shared: Shared, who: str, method: str, below: str, body: Any
+) -> None:
     made = shared.caller.deploy("churn")
-    store.share_deployment(made, who)
+    shared.services.store.share_deployment(made, who)
     shared.services.refresh()
     job_id = shared.job(who, made)
-    store.share_deployment(made, who, shared=False)
+    taken_back(shared, who, made)
+    user = shared.services.store.user_by_name(who).id
+    answer = shared.ask(who, method, f"{job_id}/{below}", body)
+    text = f"Deployment {made} cannot be found for user {user}"
+    assert (answer.status_code, answer.json) == (404, {"message": text})
+    job = shared.services.jobs.get(job_id)
+    assert job.phase == "upload" and not shared.services.files.names(job.folder)
+
+
+@pytest.mark.parametrize("who", ["sue", "bot"])
+def test_input_that_was_taken_outlives_the_share(shared: Shared, who: str) -> None:
+    made = shared.caller.deploy("churn")
+    shared.services.store.share_deployment(made, who)
     shared.services.refresh()
-    # No other is made, and this one goes on to its end.
-    assert shared.make(who, made).status_code == 404
+    job_id = shared.job(who, made)
     shared.scored(who, job_id)
-    assert shared.ask(who, "GET", f"{job_id}/download/").status_code == 200
+    taken_back(shared, who, made)
+    assert shared.make(who, made).status_code == 404
+    assert shared.ask(who, "GET", f"{job_id}/").json["status"] == "COMPLETED"
+    assert shared.ask(who, "GET", f"{job_id}/download/").data == b"x\n1\n"
+    assert shared.ask(who, "DELETE", f"{job_id}/").status_code == 204
 
 
-def test_job_outlives_its_deployment(shared: Shared) -> None:
+@pytest.mark.parametrize(("method", "below", "body"), INPUT)
+def test_job_of_a_deleted_deployment_takes_no_input(
+    shared: Shared, method: str, below: str, body: Any
+) -> None:
     made = shared.caller.deploy("churn")
     job_id = shared.job("ann", made)
     shared.services.store.delete_deployment(made)
     shared.services.refresh()
+    answer = shared.ask("ann", method, f"{job_id}/{below}", body)
+    assert answer.status_code == 404 and made in answer.json["message"]
+
+
+@pytest.mark.parametrize(("method", "below", "body"), INPUT)
+def test_job_of_a_disabled_deployment_takes_no_input(
+    shared: Shared, method: str, below: str, body: Any
+) -> None:
+    made = shared.caller.deploy("churn")
+    job_id = shared.job("ann", made)
+    shared.services.store.update_deployment(made, enabled=False)
+    shared.services.refresh()
+    answer = shared.ask("ann", method, f"{job_id}/{below}", body)
+    text = "The deployment you are trying to predict on is not active."
+    assert (answer.status_code, answer.json) == (422, {"message": text})
+    assert shared.services.jobs.get(job_id).phase == "upload"
+
+
+def test_input_that_was_taken_outlives_its_deployment(shared: Shared) -> None:
+    made = shared.caller.deploy("churn")
+    job_id = shared.job("ann", made)
     shared.scored("ann", job_id)
+    shared.services.store.delete_deployment(made)
+    shared.services.refresh()
     assert shared.ask("ann", "GET", f"{job_id}/download/").data == b"x\n1\n"
 
 
