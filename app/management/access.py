@@ -55,7 +55,7 @@ def change(
         mistakes are told of under. Raises InvalidFields.
     """
     by_name = {user.name: user for user in snapshot.users.values()}
-    found: list[tuple[User, bool]] = []
+    found: dict[str, bool] = {}
     problems: dict[str, Any] = {}
     for place, each in enumerate(wanted):
         name, user_id = each.get("username"), each.get("id")
@@ -67,11 +67,10 @@ def change(
         elif user.id == deployment.owner_id:
             problems[str(place)] = {"role": "The owner's role stays OWNER"}
         else:
-            found.append((user, each["role"] == "CONSUMER"))
+            found[user.name] = each["role"] == "CONSUMER"
     if problems:
         raise InvalidFields({field: problems})
-    for user, shared in found:
-        try:
-            store.share_deployment(deployment.id, user.name, shared=shared)
-        except UnknownUser as error:
-            raise InvalidFields({field: str(error)}) from None
+    try:
+        store.change_sharing(deployment.id, found)
+    except UnknownUser as error:
+        raise InvalidFields({field: str(error)}) from None

@@ -378,15 +378,28 @@ class Store:
 
         Raises UnknownDeployment and UnknownUser.
         """
+        return self.change_sharing(deployment_id, {user_name: shared})
+
+    def change_sharing(
+        self, deployment_id: str, wanted: Mapping[str, bool]
+    ) -> Deployment:
+        """Let users ask the deployment for predictions, or no longer: all, or none.
+
+        wanted: by a user's name, whether it is shared. The owner's stays as it is.
+        Raises UnknownDeployment and UnknownUser.
+        """
         with self._change() as connection:
             old = queries.get_deployment(connection, deployment_id)
-            user = queries.get_user(connection, user_name)
-            if (user.id in old.shared_with) == shared or user.id == old.owner_id:
+            # In the order in which they came.
+            found = dict.fromkeys(old.shared_with, True)
+            for name, shared in wanted.items():
+                found[queries.get_user(connection, name).id] = shared
+            found.pop(old.owner_id, None)
+            shared_with = tuple(each for each, shared in found.items() if shared)
+            if shared_with == old.shared_with:
                 # Nothing changes, and the audit has nothing to tell.
                 return old
-            others = tuple(each for each in old.shared_with if each != user.id)
-            mine = (user.id,) if shared else ()
-            new = replace(old, shared_with=others + mine, updated_at=_now())
+            new = replace(old, shared_with=shared_with, updated_at=_now())
             self._save(connection, old, new)
         return new
 

@@ -323,6 +323,18 @@ def test_those_it_is_shared_with_may_ask_and_not_change(api, deployment, predict
     assert bob.ask("GET", f"deployments/{deployment}/").status == 404
 
 
+def test_sharing_with_several_is_one_change(api, deployment, services):
+    count = len(services.store.audit(deployment))
+    roles = [{"username": each, "role": "CONSUMER"} for each in ("bob", "root")]
+    path = f"deployments/{deployment}/accessControl/"
+    assert api.ask("PATCH", path, {"data": roles}).status == 204
+    assert len(services.store.audit(deployment)) == count + 1
+    unknown = [{"username": "nobody", "role": "CONSUMER"}]
+    roles = [{**each, "role": "NO_ROLE"} for each in roles] + unknown
+    assert api.ask("PATCH", path, {"data": roles}).status == 422
+    assert {each["username"] for each in api.items(path)} >= {"bob", "root"}
+
+
 def test_newer_clients_share_in_their_own_words(api, deployment, predict, site):
     path = f"deployments/{deployment}/sharedRoles/"
     role = {"shareRecipientType": "user", "role": "CONSUMER", "id": site.users["bob"]}

@@ -80,6 +80,19 @@ def test_sharing_once_more_is_no_change(store, people, deployment):
     assert store.audit(deployment.id) == before
 
 
+def test_sharing_with_several_is_one_change_or_none(store, people, deployment):
+    store.share_deployment(deployment.id, "predictor")
+    before = store.audit(), store.deployment(deployment.id)
+    wanted = {"admin": True, "nobody": True, "predictor": False}
+    with pytest.raises(UnknownUser):
+        store.change_sharing(deployment.id, wanted)
+    assert (store.audit(), store.deployment(deployment.id)) == before
+    del wanted["nobody"]
+    changed = store.change_sharing(deployment.id, wanted)
+    assert changed.shared_with == (people["admin"].id,)
+    assert len(store.audit()) == len(before[0]) + 1
+
+
 def test_sharing_again_changes_nothing(store, people, deployment):
     first = store.share_deployment(deployment.id, "predictor")
     again = store.share_deployment(deployment.id, "predictor")
