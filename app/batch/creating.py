@@ -17,6 +17,7 @@ from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
     IsUnstructured,
+    NotPermitted,
     OutputColumnsClash,
     OutputColumnsRefused,
     TakesTensors,
@@ -47,8 +48,8 @@ def create(its: Asked) -> Job:
 
     The job keeps the deployment's model, threshold and settings of this moment.
     Raises InvalidFields for what is known now to be wrong, UnknownDeployment,
-    InsufficientScope, DeploymentNotActive, DeploymentIsExternal, TakesTensors,
-    TooManyRequests, and what reading a body raises.
+    InsufficientScope, NotPermitted, DeploymentNotActive, DeploymentIsExternal,
+    TakesTensors, TooManyRequests, and what reading a body raises.
     """
     values = its.body(BatchFields())
     spec = _spec(values)
@@ -61,6 +62,7 @@ def create(its: Asked) -> Job:
     if most is not None:
         its.services.rate_limits.check(deployment.id, most)
     _check_csv(spec)
+    _check_predictor(its, spec)
     _check_places(spec, its.services.config)
     _check_model(its, deployment, spec)
     job = _job(its, deployment, spec)
@@ -87,6 +89,16 @@ def _check_csv(spec: BatchSpec) -> None:
         text_codec(spec.csv_settings.encoding)
     except UnsupportedMediaType as error:
         raise InvalidFields({"csvSettings": {"encoding": str(error)}}) from None
+
+
+def _check_predictor(its: Asked, spec: BatchSpec) -> None:
+    """Raise NotPermitted where a predictor would have the server read or write."""
+    types = {spec.intake_settings["type"], spec.output_settings["type"]}
+    if its.caller.user.role == "predictor" and types != {"localFile"}:
+        raise NotPermitted(
+            f"User {its.caller.user.id} may ask for predictions: the intake and the"
+            " output of their batch jobs are localFile"
+        )
 
 
 def _check_places(spec: BatchSpec, config: Config) -> None:

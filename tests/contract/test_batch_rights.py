@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,28 @@ def shared(
         patch.setattr(batch, "ensure_runner", lambda config: False)
         yield Shared(Caller(services, app.test_client(), site), tokens)
     services.close()
+
+
+@pytest.mark.parametrize("field", ["intakeSettings", "outputSettings"])
+def test_predictor_has_files_of_their_own_alone(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: str
+) -> None:
+    config = replace(shared.services.config, batch_locations=str(tmp_path))
+    monkeypatch.setattr(shared.services, "config", config)
+    place = {"type": "filesystem", "path": str(tmp_path / "rows.csv")}
+    made = shared.caller.site.deployments["churn"]
+    answers = {
+        who: shared.ask(who, "POST", "", json={"deploymentId": made, field: place})
+        for who in ("sue", "bot")
+    }
+    assert answers["sue"].status_code == 202
+    bot = shared.services.store.user_by_name("bot").id
+    text = (
+        f"User {bot} may ask for predictions: the intake and the output of their"
+        " batch jobs are localFile"
+    )
+    told = answers["bot"]
+    assert (told.status_code, told.json) == (403, {"message": text})
 
 
 def unknown(job_id: str) -> dict[str, str]:
