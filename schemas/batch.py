@@ -116,12 +116,21 @@ class _Remapping(Mappings):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> dict[str, str | None]:
         if isinstance(value, list):
-            value = dict(map(_pair, value))
+            value = _paired(value)
         if not isinstance(value, dict):
             raise ValidationError(self.wrong)
         if len(value) > _MOST_COLUMNS:
             raise ValidationError(errors.longer_list_than(_MOST_COLUMNS))
         return {name: _new_name(new) for name, new in value.items()}
+
+
+def _paired(items: list[Any]) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for name, new in map(_pair, items):
+        if name in pairs:
+            raise ValidationError(f"inputName {name[:100]!r} is given more than once")
+        pairs[name] = new
+    return pairs
 
 
 def _pair(item: object) -> tuple[str, Any]:

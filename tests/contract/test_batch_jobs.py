@@ -161,6 +161,14 @@ def test_secrets_of_the_prediction_instance_are_not_kept(jobs):
             {"type": "jdbc is not supported by this server"},
         ),
         ("secondaryDatasetsConfigId", "x", "is not supported by this server"),
+        (
+            "columnNamesRemapping",
+            [
+                {"inputName": "outcome_PREDICTION", "outputName": name}
+                for name in ("one", "two")
+            ],
+            "inputName 'outcome_PREDICTION' is given more than once",
+        ),
         ("modelId", "x", "is not supported by this server"),
         ("explanationNumTopClasses", 2, "the model is binary, not multiclass"),
         ("includeProbabilitiesClasses", ["no"], "the model has no class named 'no'"),
