@@ -106,7 +106,7 @@ def _taken(job_id: str, take: Callable[[Asked, Job], Job]) -> Response:
     with asking(scoped=True) as its:
         job = find_open(its, job_id)
     # What takes hours has places of its own.
-    give_back = its.services.transfers.take()
+    give_back = its.services.transfers.take(its.caller.user.id)
     try:
         job = take(its, job)
     finally:
@@ -133,7 +133,7 @@ def download(job_id: str) -> Response:
         if not _accepts_csv():
             raise CsvNotAccepted
         check_downloadable(job, str(its.environ.get("SERVER_PROTOCOL", "")))
-    give_back = its.services.transfers.take()
+    give_back = its.services.transfers.take(its.caller.user.id)
     connection = its.environ.get("gunicorn.socket")
     try:
         pieces = begun(stream(its.services, job, connection))

@@ -7,22 +7,44 @@ from app.errors import Overloaded
 
 
 def test_transfer_too_many_is_refused_until_one_is_done():
-    transfers = Transfers(1)
-    give_back = transfers.take()
+    transfers = Transfers(2)
+    give_back = transfers.take("ann")
+    transfers.take("bob")
     with pytest.raises(Overloaded):
-        transfers.take()
+        transfers.take("sue")
     give_back()
-    transfers.take()
+    transfers.take("sue")
 
 
 def test_place_is_given_back_once():
     transfers = Transfers(1)
-    give_back = transfers.take()
+    give_back = transfers.take("ann")
     give_back()
     give_back()
-    transfers.take()
+    transfers.take("ann")
     with pytest.raises(Overloaded):
-        transfers.take()
+        transfers.take("bob")
+
+
+def test_place_that_was_given_back_is_not_taken_from_a_later_transfer():
+    transfers = Transfers(2)
+    give_back = transfers.take("ann")
+    give_back()
+    transfers.take("ann")
+    give_back()
+    with pytest.raises(Overloaded):
+        transfers.take("ann")
+
+
+def test_one_user_has_half_of_the_places():
+    transfers = Transfers(5)
+    for _ in range(2):
+        give_back = transfers.take("ann")
+    with pytest.raises(Overloaded):
+        transfers.take("ann")
+    transfers.take("bob")
+    give_back()
+    transfers.take("ann")
 
 
 def test_there_are_always_two_places():
