@@ -9,12 +9,11 @@ from itertools import chain
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from backends.features import DataError, read_number
 from backends.strict_json import shown
-from backends.tensors import npy
+from backends.tensors import npy, sent_json
 from backends.tensors.refusals import DataUrlInvalid, TypeMismatch
 from backends.tensors.sent import Upload, is_data_url, read_data_url
 
@@ -71,7 +70,8 @@ def _read_text(text: str, shape: Shape, dtype: str) -> NDArray[Any]:
     if is_data_url(text):
         return _read_npy(_content(text), shape, dtype)
     if text.lstrip().startswith(("[", "{")):
-        return read_array(_parse(text), shape, dtype)
+        sent = sent_json.read(text.encode(errors="surrogatepass"), "the text")
+        return read_array(sent, shape, dtype)
     number = _read_literal(text) if shape in _SINGLE else None
     if number is None or number != number:
         raise TypeMismatch(f"{_wanted(shape)} is expected, not {shown(text)}")
@@ -85,13 +85,6 @@ def _content(text: str) -> bytes:
             f"a data URL of {npy.NPY} is expected, not of {shown(media_type)}"
         )
     return data
-
-
-def _parse(text: str) -> object:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"the text is not JSON: {error}") from error
 
 
 def _read_literal(text: str) -> float | None:

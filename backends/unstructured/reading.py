@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from backends.features import DataError
 from backends.strict_json import listed, shown
-from backends.tensors import npy, numbers
+from backends.tensors import npy, numbers, sent_json
 from backends.tensors.spec import TensorSpec
 from backends.tensors.tensor import Tensor
 from backends.unstructured import media
@@ -89,10 +88,7 @@ class TensorReader:
 
     def json(self, data: bytes) -> Tensors:
         """Each tensor by its name, or the only one by itself. Raises DataError."""
-        try:
-            sent = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"the body is not JSON: {error}") from error
+        sent = sent_json.read(data, "the body")
         if isinstance(sent, list) or (
             isinstance(sent, dict)
             and sent.keys() == {"shape", "data"}

@@ -174,6 +174,11 @@ def test_other_arrays_are_refused(send, array, reason):
     ("body", "reason"),
     [
         ("[", "the body is not JSON: "),
+        (
+            '{"x": [[1,2,3,4,5,6]], "x": [[6,5,4,3,2,1]]}',
+            "the body has the key 'x' twice in one object",
+        ),
+        ('{"x": {"shape": [1, 6], "data": [1], "data": [2]}}', "the body has the key"),
         ("5", "a list, or an object of the inputs by name is expected, not 5"),
         ("{}", "input 'x' is missing; the model takes 'x'"),
         ('{"x": [[1,2,3,4,5,6]], "z": 1}', "'z' is no input; the model takes 'x'"),

@@ -236,6 +236,11 @@ def test_other_types_of_json_are_refused(
         ({"shape": [2**64, 9], "data": [1]}, (None, 9), "'data': as many numbers"),
         ({"shape": [1] * 9999, "data": [1]}, (2,), "an array of the shape (2,) is"),
         ("[1, 2", (2,), "the text is not JSON: "),
+        (
+            '{"shape": [2], "data": [1, 2], "data": [3, 4]}',
+            (2,),
+            "the text has the key 'data' twice in one object",
+        ),
         ("{'shape': 1}", (2,), "the text is not JSON: "),
         ("[NaN]", (1,), "the text is not JSON: "),
         ("[\ud800]", (1,), "the text is not JSON: "),
