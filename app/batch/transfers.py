@@ -10,8 +10,11 @@ from app.errors import Overloaded
 
 
 def most_transfers(max_in_flight: int) -> int:
-    """Of each worker, which has as many threads beyond those of other requests."""
-    return max(2, max_in_flight // 4)
+    """Of each worker, which has as many threads beyond those of other requests.
+
+    At least four: one user downloads while they upload, and so does another.
+    """
+    return max(4, max_in_flight // 4)
 
 
 class Transfers:

@@ -30,7 +30,7 @@ run()
 def hasty(
     models: ServedModels, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """One worker, with places for two uploads and downloads."""
+    """One worker, with places for two uploads and downloads of one user."""
     home = tmp_path_factory.mktemp("hasty") / "home"
     program = [sys.executable, "-c", _HASTY]
     with running(models, home, workers=1, max_in_flight=4, program=program) as started:

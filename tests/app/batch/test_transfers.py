@@ -47,5 +47,5 @@ def test_one_user_has_half_of_the_places():
     transfers.take("ann")
 
 
-def test_there_are_always_two_places():
-    assert (most_transfers(1), most_transfers(64)) == (2, 16)
+def test_there_are_always_two_places_for_each_of_two_users():
+    assert (most_transfers(1), most_transfers(64)) == (4, 16)
