@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -24,7 +25,7 @@ from app.errors import (
 )
 from app.receiving import stream_of
 from app.services import Services
-from app.store.jobs import Job, UploadRefused, stamped
+from app.store.jobs import Job, UnknownJob, UploadRefused, stamped
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -43,6 +44,9 @@ _FREE_INFLATION: Final = 2**20
 _FREE_STREAMS: Final = 10_000
 
 
+log = logging.getLogger(__name__)
+
+
 class UploadNotCsv(AppError):
     """An upload that does not call itself CSV."""
 
@@ -50,6 +54,7 @@ class UploadNotCsv(AppError):
         super().__init__("The input is uploaded with Content-Type: text/csv")
 
 
+_WITHOUT_OUTPUT: Final = ("ABORTED", "FAILED")
 # What is wrong with an input, rather than with its way here.
 _REFUSED: Final = (InputRefused, NoDataToPredict, BodyTooLarge)
 
@@ -85,8 +90,12 @@ def receive_part(
         for piece in _normalised(services, job, sent, environ, is_part=True):
             to.write(piece)
     # Whoever joins the parts meanwhile may have done so without this one.
-    found = services.jobs.get(job.id)
-    _check_awaited(found)
+    try:
+        found = services.jobs.get(job.id)
+        _check_awaited(found)
+    except (UnknownJob, UploadRefused):
+        _remove(services, f"{job.folder}/parts")
+        raise
     if found.lease_until is not None and found.lease_until > datetime.now(UTC):
         raise UploadRefused("The job's input is being sent by another request")
     return found
@@ -106,10 +115,15 @@ def finish_parts(services: Services, job: Job) -> Job:
         _check_complete(names)
         parts = _opened(services, [f"{folder}/{name}" for name in names])
         pieces = joined(parts, services.config.max_columns)
-        kept = sending.keep(sending.during(pieces))
-    with suppress(OSError):
-        services.files.remove(folder)
-    return kept
+        return sending.keep(sending.during(pieces))
+
+
+def _remove(services: Services, path: str) -> None:
+    """Remove what is of no use any more; if not now, then when the job expires."""
+    try:
+        services.files.remove(path)
+    except OSError as error:
+        log.warning("%s is not removed: %s", path, error)
 
 
 def _check_type(environ: WSGIEnvironment) -> None:
@@ -275,9 +289,11 @@ class _Sending:
         now = datetime.now(UTC)
         ahead = self._services.jobs.ahead_of(replace(job, queued_at=now))
         changes = {"phase": "score", "queued_at": now, "intake_bytes": size}
-        return self._services.jobs.received(
+        kept = self._services.jobs.received(
             job.id, self._name, changes, queued(ahead, now)
         )
+        _remove(self._services, f"{job.folder}/parts")
+        return kept
 
     def _renew(self) -> None:
         self._services.jobs.receive(self._job.id, self._name, _LEASE)
@@ -287,7 +303,7 @@ class _Sending:
         if error is None:
             return
         changes: dict[str, object] = {}
-        log = ""
+        text = ""
         now = datetime.now(UTC)
         if isinstance(error, _REFUSED):
             kept = timedelta(hours=self._services.config.batch_hours)
@@ -297,10 +313,22 @@ class _Sending:
                 "finished_at": now,
                 "expires_at": now + kept,
             }
-            log = stamped(f"The input was refused: {error}", now)
+            text = stamped(f"The input was refused: {error}", now)
         # Another request may have it, or the job be gone: then that is how it is.
         with suppress(AppError):
-            self._services.jobs.received(self._job.id, self._name, changes, log)
+            self._services.jobs.received(self._job.id, self._name, changes, text)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove all that is kept of a job that has ended: nobody can have it."""
+        try:
+            has_ended = self._services.jobs.get(self._job.id).status in _WITHOUT_OUTPUT
+        except UnknownJob:
+            has_ended = True
+        except AppError:
+            return
+        if has_ended:
+            _remove(self._services, self._job.folder)
 
 
 def queued(ahead: int, now: datetime) -> str:

@@ -402,6 +402,46 @@ def test_part_has_the_number_that_is_said(jobs, number, status):
     assert files.read(f"jobs/{job_id}/parts/000000") == b"a\n1\n"
 
 
+def test_parts_that_are_refused_are_removed_at_once(jobs):
+    job_id = jobs.job()
+    jobs.put(job_id, b"a\n1\n", "csvUpload/part/0/")
+    jobs.put(job_id, b"b\n1\n", "csvUpload/part/1/")
+    assert jobs.ask("POST", f"{PATH}{job_id}/finalizeMultipart/").status_code == 422
+    assert jobs.status(job_id)["status"] == "ABORTED"
+    assert not jobs.services.files.names(f"jobs/{job_id}/parts")
+
+
+def test_parts_beside_a_whole_input_are_removed_at_once(jobs, specimens):
+    job_id = jobs.job()
+    jobs.put(job_id, b"a\n1\n", "csvUpload/part/0/")
+    assert jobs.put(job_id, rows(specimens)).status_code == 202
+    assert not jobs.services.files.names(f"jobs/{job_id}/parts")
+    assert jobs.services.files.names(f"jobs/{job_id}") == ["input.csv"]
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_part_that_comes_when_the_job_has_ended_is_not_kept(
+    jobs, monkeypatch, is_removed
+):
+    job_id = jobs.job()
+    jobs.put(job_id, b"a\n1\n", "csvUpload/part/0/")
+    get, seen = Jobs.get, []
+
+    def ending(self, job_id):
+        if len(seen) == 1:
+            seen.append(None)
+            for _ in range(1 + is_removed):
+                jobs.ask("DELETE", f"{PATH}{job_id}/")
+        seen.append(None)
+        return get(self, job_id)
+
+    monkeypatch.setattr(Jobs, "get", ending)
+    answer = jobs.put(job_id, b"a\n2\n", "csvUpload/part/1/")
+    monkeypatch.undo()
+    assert answer.status_code == (404 if is_removed else 422)
+    assert not jobs.services.files.names(f"jobs/{job_id}/parts")
+
+
 def test_missing_part_is_named(jobs):
     job_id = jobs.job()
     for number in (0, 2):
