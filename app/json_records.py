@@ -89,7 +89,10 @@ def parse(text: bytes, offset: int, expected: str = _ROWS_EXPECTED) -> Any:
                 raise
             value = _parse_slowly(text)
         if not _has_each_key_once(text, value):
-            json.loads(text.decode(), object_pairs_hook=_refuse_repeated_keys)
+            # Python refuses to read long integers, whose values do not matter here.
+            json.loads(
+                text.decode(), object_pairs_hook=_refuse_repeated_keys, parse_int=float
+            )
     except json.JSONDecodeError as error:
         byte = offset + len(error.doc[: error.pos].encode())
         raise BodyUnreadable(

@@ -101,6 +101,7 @@ def test_many_rows_come_in_pieces():
         (b'{"rows": []}', NoDataToPredict, "No data"),
         (b'{"rows": [{"a": 1, "a": 2}]}', DuplicateColumns, "'a'"),
         (b'{"rows": [{"a": 1}], "rows": []}', DuplicateColumns, "'rows'"),
+        (b'{"rows": [{"a": %s, "a": 1}]}' % (b"1" * 5000), DuplicateColumns, "'a'"),
     ],
 )
 def test_json_that_holds_no_rows_says_why(body, error, text):
