@@ -129,7 +129,11 @@ LAYERS = {
         *("app.rows.piece", "app.scoring", "app.tokens", "backends.*"),
     ],
     "app.rows.tensors": ["app.errors", "app.rows.piece", "backends.tensors.*"],
-    "app.unstructured.hooks": ["app.config", "app.errors", "backends.unstructured.*"],
+    "app.unstructured.folders": ["app.store.folders"],
+    "app.unstructured.hooks": [
+        *("app.config", "app.errors", "app.unstructured.folders"),
+        "backends.unstructured.*",
+    ],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
         *("app.store.records", "backends.*", "schemas.*"),

@@ -14,6 +14,7 @@ from typing import Final
 
 from app.config import Config
 from app.errors import DeadlineExceeded, Overloaded
+from app.unstructured.folders import WorkerFolder
 from backends.unstructured.code import HookCode
 from backends.unstructured.hook_process import HookLimits, HookProcess
 from backends.unstructured.media import Content
@@ -59,6 +60,7 @@ class Hooks:
             memory=config.model_memory,
             answer=config.max_answer,
         )
+        self._folder = WorkerFolder(config.home)
         self._is_allowed = is_allowed
         self._idle_seconds = idle_seconds
         # A hook that is slow is to leave the server room for others.
@@ -111,6 +113,7 @@ class Hooks:
         if keeper is not None:
             self._wanted.put(None)
             keeper.join()
+        self._folder.remove()
 
     @contextmanager
     def large(self, deadline: float) -> Iterator[None]:
@@ -191,7 +194,8 @@ class Hooks:
 
     def _process(self, code: HookCode) -> HookProcess:
         model = code.model
-        return HookProcess(code.folder, model.file, model.id, self._limits)
+        home = self._folder.get()
+        return HookProcess(code.folder, model.file, model.id, self._limits, home)
 
     def _end_unwanted(self) -> None:
         with self._lock:

@@ -75,17 +75,18 @@ class HookProcess:
     """
 
     def __init__(
-        self, folder: Path, file: str, model_id: str, limits: HookLimits
+        self, folder: Path, file: str, model_id: str, limits: HookLimits, homes: Path
     ) -> None:
         """Start it, from a thread that lives as long as the process shall.
 
         folder: of the bundle, which has the module and what it reads.
+        homes: where the process gets a folder of its own.
         """
         self.model_id = model_id
         self.is_isolated = False
         self._limits = limits
         self._lines_left = _MOST_LINES
-        self._home = tempfile.mkdtemp(prefix="foretell-hook-")
+        self._home = tempfile.mkdtemp(prefix=f"{model_id}-", dir=homes)
         self._channel, theirs = socket.socketpair()
         request = {
             "folder": str(folder.resolve()),

@@ -342,7 +342,7 @@ def test_idle_process_ends_with_its_folder(tmp_path):
     hooks.answer("a" * 24, code, sent, {}, time.monotonic() + 60)
     (first, *_) = set(processes()) - before
     home = Path(first.cwd())
-    assert home.is_dir()
+    assert home.is_dir() and home.parents[1] == tmp_path / "hooks"
     deadline = time.monotonic() + 30
     while set(processes()) - before and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -22,7 +22,7 @@ def begin(tmp_path):
     begun = []
 
     def start(limits=LIMITS, file="many_ways.py"):
-        process = HookProcess(made.folder, file, "m" * 24, limits)
+        process = HookProcess(made.folder, file, "m" * 24, limits, tmp_path)
         begun.append(process)
         process.load(soon())
         return process
