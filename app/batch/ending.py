@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from app.batch.expiry import remove
+from app.batch.places import forget
 from app.services import Services
 from app.store.jobs import Job, JobLost, stamped
 from app.store.records import Caller
@@ -42,6 +43,8 @@ def _abort(services: Services, job: Job, caller: Caller) -> None:
     }
     line = stamped(f"Job aborted by {caller.user.name}", now)
     services.jobs_of(caller).change(job.id, changes, line)
+    # The runner may have died.
+    forget(job.spec["outputSettings"], job.id, services.config)
     try:
         services.files.remove(job.folder)
     except OSError as error:

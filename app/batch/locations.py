@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -19,7 +18,9 @@ from app.batch.places import (
     format_of,
     open_file,
     open_folder,
+    part_name,
     path_of,
+    remove_left,
     url_of,
 )
 from app.batch.spec import BatchSpec, CsvSettings
@@ -67,7 +68,7 @@ def deliver(job: Job, files: Files, config: Config) -> None:
     if settings["type"] == "localFile":
         return
     check(settings, config)
-    with _target(settings, config) as target:
+    with _target(settings, job.id, config) as target:
         if format_of(settings) == "parquet":
             parquet.write(target, _parts(job, files), numbers_of(job, files, config))
             return
@@ -181,10 +182,10 @@ def _source(
 
 
 def _target(
-    settings: Mapping[str, Any], config: Config
+    settings: Mapping[str, Any], job_id: str, config: Config
 ) -> AbstractContextManager[IO[bytes]]:
     if settings["type"] == "filesystem":
-        return _new_file(settings, config)
+        return _new_file(settings, job_id, config)
     if settings["type"] == "s3":
         return _new_object(settings, config)
     return _sent(settings, config)
@@ -200,12 +201,16 @@ def _opened_file(settings: Mapping[str, Any], config: Config) -> Iterator[IO[byt
 
 
 @contextmanager
-def _new_file(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+def _new_file(
+    settings: Mapping[str, Any], job_id: str, config: Config
+) -> Iterator[IO[bytes]]:
     path = path_of(settings, config)
-    # Whoever begins anew after a kill does not leave one behind for each time.
-    part = f".{path.name[:200]}.{secrets.token_hex(8)}.part"
+    part = part_name(job_id)
     with _refused_file():
         folder = open_folder(path, config)
+        # Whoever begins anew after a kill does not leave one behind for each time.
+        with suppress(OSError):
+            remove_left(folder, job_id)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             descriptor = os.open(part, flags, 0o640, dir_fd=folder)

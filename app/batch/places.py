@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -136,6 +138,41 @@ def open_file(path: Path, config: Config) -> int:
         os.close(descriptor)
         raise LocationRefused("path", "is not a file")
     return descriptor
+
+
+def part_name(job_id: str) -> str:
+    """Under what name a job's output is written until it is complete."""
+    return f"{_part_prefix(job_id)}{secrets.token_hex(8)}.part"
+
+
+def _part_prefix(job_id: str) -> str:
+    return f".foretell-{job_id}-"
+
+
+def remove_left(folder: int, job_id: str) -> None:
+    """Remove what deliveries of a job that were cut off left in a folder.
+
+    folder: its descriptor. Raises OSError.
+    """
+    for name in os.listdir(folder):
+        if name.startswith(_part_prefix(job_id)) and name.endswith(".part"):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+
+
+def forget(settings: Mapping[str, Any], job_id: str, config: Config) -> None:
+    """Remove the same of a job that has ended; what cannot be is left.
+
+    settings: of the output.
+    """
+    if settings["type"] != "filesystem":
+        return
+    with suppress(LocationRefused, OSError):
+        folder = open_folder(path_of(settings, config), config)
+        try:
+            remove_left(folder, job_id)
+        finally:
+            os.close(folder)
 
 
 def url_of(settings: Mapping[str, Any], config: Config) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from app.batch.cluster import Cluster, ClusterLost, WorkersDied
 from app.batch.cutting import Part, read_head
 from app.batch.job import FAULTS, REFUSALS, PartDone, score_part, sentence
+from app.batch.places import forget
 from app.batch.planning import parts_left
 from app.batch.wishes import task_of
 from app.config import Config
@@ -96,6 +97,7 @@ class Runner:
             if now - since < seconds:
                 continue
             if self._is_over(job):
+                forget(job.spec["outputSettings"], job.id, self.config)
                 with suppress(OSError):
                     self.files.remove(job.folder)
             del self._lost[job.id]

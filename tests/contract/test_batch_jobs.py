@@ -624,6 +624,20 @@ def test_audit_tells_no_secrets_of_places(serve, monkeypatch):
     own.ask("DELETE", f"{PATH}{job_id}/")
 
 
+def test_job_ended_after_its_runner_died_leaves_nothing_of_its_output(
+    serve, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(batch, "ensure_runner", lambda config: False)
+    caller = serve(batch_locations=str(tmp_path))
+    own = Batch(caller, caller.site.tokens["ann@example.com"])
+    place = {"type": "filesystem", "path": str(tmp_path / "o.csv")}
+    job_id = own.job(outputSettings=place)
+    left = tmp_path / f".foretell-{job_id}-0.part"
+    left.write_bytes(b"half")
+    own.ask("DELETE", f"{PATH}{job_id}/")
+    assert not left.exists()
+
+
 def test_removed_job_leaves_no_files(jobs):
     job_id = jobs.job()
     jobs.put(job_id, b"a\n1\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import pytest
 
 from app.batch.intake import InputRefused
 from app.batch.locations import LocationRefused, deliver, fetch
+from app.batch.places import forget
 from app.batch.spec import BatchSpec
 from app.config import Config
 from app.errors import BodyTooLarge, NoDataToPredict
@@ -25,6 +28,7 @@ from app.store.files import Files, open_files
 from app.store.jobs import Job
 from tests.specimens import Specimen
 
+ROOT = Path(__file__).parents[3]
 INPUT = b'a,b\n1,x\n2,"y\nz"\n'
 OUTPUT = (b'outcome,note\n0.25,x\n,"a;""b\n"\n', b"1e-7,\xc3\xa9\n")
 
@@ -392,6 +396,62 @@ def test_character_that_the_encoding_lacks_is_told(
     with pytest.raises(LocationRefused, match="ascii cannot write"):
         deliver(job, files, config)
     assert place.names() == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from app.batch.locations import _target
+from app.config import Config
+
+home, shared, job_id = sys.argv[1:]
+config = Config(home=Path(home), batch_locations=shared)
+with _target({"type": "filesystem", "path": f"{shared}/o.csv"}, job_id, config) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def cut_off(config: Config, shared: Path, job: Job) -> None:
+    """Deliver an output in a process that is killed half-way."""
+    line = [sys.executable, "-c", KILLED, str(config.home), str(shared), job.id]
+    assert subprocess.run(line, cwd=ROOT).returncode == -9
+
+
+def test_delivery_done_again_removes_what_one_that_was_killed_left(
+    files: Files, config: Config, shared: Path
+) -> None:
+    job = scored(files, output={"type": "filesystem", "path": str(shared / "o.csv")})
+    (shared / f".foretell-{'b' * 24}-x.part").write_bytes(b"another's")
+    cut_off(config, shared, job)
+    assert len(list(shared.iterdir())) == 2
+    deliver(job, files, config)
+    assert {each.name for each in shared.iterdir()} == {
+        "o.csv",
+        f".foretell-{'b' * 24}-x.part",
+    }
+
+
+def test_link_in_place_of_what_is_left_is_removed_and_not_followed(
+    files: Files, config: Config, shared: Path, tmp_path: Path
+) -> None:
+    job = scored(files, output={"type": "filesystem", "path": str(shared / "o.csv")})
+    (tmp_path / "precious").write_bytes(b"kept")
+    (shared / f".foretell-{job.id}-0.part").symlink_to(tmp_path / "precious")
+    deliver(job, files, config)
+    assert (tmp_path / "precious").read_bytes() == b"kept"
+    assert [each.name for each in shared.iterdir()] == ["o.csv"]
+
+
+def test_job_that_ends_leaves_nothing_of_a_delivery_that_was_killed(
+    files: Files, config: Config, shared: Path
+) -> None:
+    output = {"type": "filesystem", "path": str(shared / "o.csv")}
+    job = scored(files, output=output)
+    cut_off(config, shared, job)
+    forget(output, job.id, config)
+    assert not list(shared.iterdir())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -299,3 +300,16 @@ def test_series_are_forecast_in_one_part(
     assert done.status == "COMPLETED"
     assert done.scored_rows == answer.text.count("\n") - 1
     assert done.scored_rows + done.skipped_rows == body.count("\n") - 1
+
+
+def test_job_that_ends_leaves_nothing_where_it_was_to_deliver(
+    batches: Callable[..., Batch], site: Any, text: str, tmp_path: Path
+) -> None:
+    batch = batches(site, batch_locations=str(tmp_path))
+    output = {"type": "filesystem", "path": str(tmp_path / "o.csv")}
+    job = batch.add("churn", text + "1\n", output_settings=output)
+    left = tmp_path / f".foretell-{job.id}-0.part"
+    left.write_bytes(b"half")
+    assert batch.run(job).status == "ABORTED"
+    batch.runner.close()
+    assert not left.exists()
