@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import AppError
+from app.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from app.config import Config
@@ -72,8 +73,23 @@ def keep(place: Place, folder: Path, model: Model, owner: str) -> Verdict:
 
     owner: a user's name. Returns which engine serves the model.
     Raises what `kept` does, InvalidBundle, UnknownUser, CannotOwn, InvalidName, and
-    OSError, for instance when the disk is full.
+    OSError, for instance when the disk is full. Nothing is left behind then, but where
+    it is not known whether the model was entered.
     """
+    with place.bundles.keeping(model.id):
+        is_new = not place.bundles.has(model.id)
+        try:
+            return _keep(place, folder, model, owner)
+        except StoreUnavailable:
+            # It may have been entered all the same.
+            raise
+        except Exception:
+            if is_new:
+                _remove_unknown(place, model.id)
+            raise
+
+
+def _keep(place: Place, folder: Path, model: Model, owner: str) -> Verdict:
     from app.compilation import compile_deployed
 
     nbytes = sum(file.stat().st_size for file in folder.iterdir())
@@ -85,6 +101,14 @@ def keep(place: Place, folder: Path, model: Model, owner: str) -> Verdict:
     verdict = compile_deployed(copy, model, place.compiled, place.config)
     place.store.add_model(model, owner, nbytes)
     return verdict
+
+
+def _remove_unknown(place: Place, model_id: str) -> None:
+    """Remove a bundle that this process has made, unless the store has its model."""
+    with suppress(AppError, OSError):
+        if model_id not in place.store.snapshot().models:
+            place.bundles.remove(model_id)
+            place.compiled.remove(model_id)
 
 
 def kept(place: Place, model_id: str) -> tuple[Path, Model]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.store.errors import InvalidBundle, NotShared, UnknownModel
@@ -13,6 +15,7 @@ from app.store.folders import (
     make_private,
     remove_unfinished,
     sync_folder,
+    workplace,
 )
 from app.store.records import check_id
 from app.store.shared import SharedFolders
@@ -28,6 +31,16 @@ class Bundles:
         """shared: what servers share them through; None if there is one server."""
         self._folder = home / "bundles"
         self._shared = shared
+
+    @contextmanager
+    def keeping(self, model_id: str) -> Iterator[None]:
+        """Be the only one on this machine that keeps this bundle.
+
+        Raises InvalidId and OSError.
+        """
+        make_private(self._folder)
+        with workplace(self._folder / f".keeping-{check_id(model_id)}"):
+            yield
 
     def put(self, folder: Path, model_id: str) -> Path:
         """Copy a bundle in, unless it is there; returns where it is kept.
@@ -59,6 +72,16 @@ class Bundles:
         target = self._folder / check_id(model_id)
         if self._shared is not None and target.is_dir():
             self._shared.send(target)
+
+    def remove(self, model_id: str) -> None:
+        """Remove what is on this machine; what is shared stays.
+
+        To be called while `keeping` it. Raises InvalidId and OSError.
+        """
+        target = self._folder / check_id(model_id)
+        with locked(self._folder), incoming_folder(self._folder) as outgoing:
+            if target.exists():
+                target.rename(outgoing / target.name)
 
     def has(self, model_id: str) -> bool:
         """Whether a bundle is on this machine. Raises InvalidId."""

@@ -70,6 +70,17 @@ class CompiledModels:
         if self._shared is not None and target.exists():
             self._shared.send(target)
 
+    def remove(self, model_id: str) -> None:
+        """Remove what is on this machine, of every engine; what is shared stays.
+
+        Raises InvalidId and OSError.
+        """
+        check_id(model_id)
+        make_private(self._folder)
+        with locked(self._folder):
+            for each in self._folder.glob(f"{model_id}-*"):
+                shutil.rmtree(each)
+
     def put(
         self,
         model_id: str,
