@@ -22,6 +22,7 @@ from app.errors import (
     SlowClient,
 )
 from app.model_cache import Served
+from app.pace import STEP, STEP_SECONDS
 from app.services import Services, now
 from app.store.errors import StoreUnreachable, UnknownModel
 from app.store.records import Caller, Deployment
@@ -31,10 +32,6 @@ from backends.bundle import BundleRejected
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-# A body that is streamed may take any time, as long as each step arrives in this one.
-STEP = 262_144
-STEP_SECONDS = 60.0
 
 _NOT_LOADED = (
     *(ModelFileRejected, BundleRejected, UnknownModel, StoreUnreachable),

@@ -13,15 +13,13 @@ from itertools import chain
 from typing import Final
 
 from app.errors import AppError
+from app.pace import STEP
 from app.services import Services
 from app.store.jobs import Job
 
 log = logging.getLogger(__name__)
 
 _NOT_YET: Final = "The job's output is not available yet"
-_STEP: Final = 262_144
-# How long one step may take to be sent.
-STEP_SECONDS: Final = 60.0
 # Between two looks at a job whose next part is not there yet.
 _LOOK_SECONDS: Final = 0.25
 # No client waits longer for the first byte of a job that is not begun.
@@ -129,7 +127,7 @@ def stream(
 def _pieces(services: Services, job: Job, part: int) -> Iterator[bytes]:
     try:
         with services.files.open(job.part_path(part)) as file:
-            while data := file.read(_STEP):
+            while data := file.read(STEP):
                 yield data
     except OSError as error:
         raise _broken(job, f"part {part} cannot be read: {error}") from None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import IO, Any, Final
 
 from app.batch import parquet
 from app.batch.intake import normalised
 from app.batch.output_types import numbers_of, spelling_of
+from app.batch.patience import Patience, TooSlow
 from app.batch.places import (
     LocationRefused,
     check,
@@ -28,19 +32,24 @@ from app.batch.web import download, upload
 from app.body import text_codec
 from app.config import Config
 from app.errors import BodyTooLarge
+from app.pace import STEP
 from app.store.errors import InvalidStoreUrl
 from app.store.files import Files, Objects
 from app.store.jobs import Job
 
 __all__ = ["LocationRefused", "check", "deliver", "fetch"]
 
-_STEP: Final = 2**20
+# What is asked of a bucket at once.
+_BLOCK: Final = 2**20
 
 
-def fetch(job: Job, files: Files, config: Config) -> int:
+def fetch(
+    job: Job, files: Files, config: Config, check_job: Callable[[], None] = lambda: None
+) -> int:
     """Bring a job's input, made the one CSV that it is scored from; returns its bytes.
 
     What a job whose runner died had brought is replaced.
+    check_job: is called again and again; what it raises ends the work.
 
     Raises LocationRefused, InputRefused, NoDataToPredict and BodyTooLarge for an input
     that is not to be had or is none, OSError where trying again may help.
@@ -49,18 +58,24 @@ def fetch(job: Job, files: Files, config: Config) -> int:
     if settings["type"] == "localFile":
         return files.size(job.input_path)
     check(settings, config)
-    with _source(settings, config) as source:
+    patience = Patience(check_job)
+    with _source(settings, config, patience) as source:
         size = 0
+        sent = _capped(_read(source, patience), config)
         with files.writer(job.input_path) as target:
-            for piece in _capped(_pieces(job, source, files, config), config):
+            for piece in _capped(_pieces(job, sent, files, config), config):
+                check_job()
                 size += target.write(piece)
     return size
 
 
-def deliver(job: Job, files: Files, config: Config) -> None:
+def deliver(
+    job: Job, files: Files, config: Config, check_job: Callable[[], None] = lambda: None
+) -> None:
     """Put a job's output where it is wanted: whole, or not at all.
 
     Whoever does so again puts the same there again.
+    check_job: is called again and again; what it raises ends the work.
 
     Raises LocationRefused, and OSError where trying again may help.
     """
@@ -68,22 +83,24 @@ def deliver(job: Job, files: Files, config: Config) -> None:
     if settings["type"] == "localFile":
         return
     check(settings, config)
-    with _target(settings, job.id, config) as target:
+    patience = Patience(check_job)
+    with _target(settings, job.id, config, patience) as target:
+        parts = _parts(job, files, check_job)
         if format_of(settings) == "parquet":
-            parquet.write(target, _parts(job, files), numbers_of(job, files, config))
+            parquet.write(target, parts, numbers_of(job, files, config))
             return
-        for piece in _written(job, files):
+        for piece in _written(job, parts):
             target.write(piece)
 
 
 def _pieces(
-    job: Job, source: IO[bytes], files: Files, config: Config
+    job: Job, sent: Iterable[bytes], files: Files, config: Config
 ) -> Iterator[bytes]:
     if format_of(job.spec["intakeSettings"]) == "parquet":
         spelling = spelling_of(job, files, config)
         with tempfile.TemporaryFile(dir=config.home) as kept:
             # Its end has to be read first.
-            for piece in _capped(_read(source), config):
+            for piece in sent:
                 kept.write(piece)
             yield from parquet.csv_pieces(
                 kept,
@@ -94,13 +111,21 @@ def _pieces(
         return
     settings = BatchSpec.from_json(job.spec).csv_settings
     codec = text_codec(settings.encoding)
-    sent = _capped(_read(source), config)
     yield from normalised(sent, settings, codec, config.max_columns)
 
 
-def _read(source: IO[bytes]) -> Iterator[bytes]:
-    while piece := source.read(_STEP):
+def _read(source: IO[bytes], patience: Patience) -> Iterator[bytes]:
+    while piece := patience.wait(lambda: _step(source)):
         yield piece
+
+
+def _step(source: IO[bytes]) -> bytes:
+    """So much of a file as is to come in a time, or all that is left."""
+    pieces, size = [], 0
+    while size < STEP and (piece := source.read(STEP - size)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 def _capped(pieces: Iterable[bytes], config: Config) -> Iterator[bytes]:
@@ -112,23 +137,24 @@ def _capped(pieces: Iterable[bytes], config: Config) -> Iterator[bytes]:
         yield piece
 
 
-def _parts(job: Job, files: Files) -> Iterator[bytes]:
+def _parts(job: Job, files: Files, check_job: Callable[[], None]) -> Iterator[bytes]:
     for number in range(job.parts_done):
+        check_job()
         yield files.read(job.part_path(number))
 
 
-def _written(job: Job, files: Files) -> Iterator[bytes]:
+def _written(job: Job, parts: Iterable[bytes]) -> Iterator[bytes]:
     """The output as CSV in the dialect that the job asks for."""
     settings = BatchSpec.from_json(job.spec).csv_settings
     codec = text_codec(settings.encoding)
     dialect = (settings.delimiter, settings.quotechar, codec)
     if dialect == (",", '"', "utf_8"):
-        yield from _parts(job, files)
+        yield from parts
         return
     # One for all parts: some encodings have a mark before the first character only.
     encoder = codecs.getincrementalencoder(codec)()
     names: list[str] | None = None
-    for part in _parts(job, files):
+    for part in parts:
         table = parquet.read_texts(part, names)
         lines = [] if names else [table.column_names]
         names = table.column_names
@@ -172,23 +198,23 @@ def _encoded(
 
 
 def _source(
-    settings: Mapping[str, Any], config: Config
+    settings: Mapping[str, Any], config: Config, patience: Patience
 ) -> AbstractContextManager[IO[bytes]]:
     if settings["type"] == "filesystem":
         return _opened_file(settings, config)
     if settings["type"] == "s3":
-        return _opened_object(settings, config)
-    return download(url_of(settings, config))
+        return _opened_object(settings, config, patience)
+    return download(url_of(settings, config), patience)
 
 
 def _target(
-    settings: Mapping[str, Any], job_id: str, config: Config
+    settings: Mapping[str, Any], job_id: str, config: Config, patience: Patience
 ) -> AbstractContextManager[IO[bytes]]:
     if settings["type"] == "filesystem":
         return _new_file(settings, job_id, config)
     if settings["type"] == "s3":
-        return _new_object(settings, config)
-    return _sent(settings, config)
+        return _new_object(settings, config, patience)
+    return _sent(settings, config, patience)
 
 
 @contextmanager
@@ -241,20 +267,35 @@ def _refused_file() -> Iterator[None]:
 
 
 @contextmanager
-def _opened_object(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+def _opened_object(
+    settings: Mapping[str, Any], config: Config, patience: Patience
+) -> Iterator[IO[bytes]]:
     store, name = _object(settings, config)
-    with _refused_object(), store.open(name) as file:
+    with _refused_object(), patience.wait(lambda: store.open(name, _BLOCK)) as file:
         yield file
 
 
 @contextmanager
-def _new_object(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+def _new_object(
+    settings: Mapping[str, Any], config: Config, patience: Patience
+) -> Iterator[IO[bytes]]:
     store, name = _object(settings, config)
-    with _refused_object(), store.writer(name) as file:
-        yield file
+    # Kept first: sent in one go, which can be ended.
+    with tempfile.TemporaryFile(dir=config.home) as kept:
+        yield kept
+        kept.seek(0)
+        with _refused_object():
+            # What is sent at once is large, and the client library knows when it is
+            # not: it has a time of its own.
+            patience.wait(partial(_copy, kept, store, name), seconds=math.inf)
 
 
-def _object(settings: Mapping[str, Any], config: Config) -> tuple[Files, str]:
+def _copy(kept: IO[bytes], store: Objects, name: str) -> None:
+    with store.writer(name) as file:
+        shutil.copyfileobj(kept, file, _BLOCK)
+
+
+def _object(settings: Mapping[str, Any], config: Config) -> tuple[Objects, str]:
     folder, _, name = url_of(settings, config).rpartition("/")
     return Objects(folder), name
 
@@ -267,6 +308,8 @@ def _refused_object() -> Iterator[None]:
         raise LocationRefused("url", "There is no such object or bucket") from None
     except PermissionError:
         raise LocationRefused("url", "The server may not use this object") from None
+    except TooSlow as error:
+        raise OSError(f"The object store is too slow: {error}") from None
     except InvalidStoreUrl as error:
         raise LocationRefused(
             "url", f"The server cannot use buckets: {error}"
@@ -274,11 +317,13 @@ def _refused_object() -> Iterator[None]:
 
 
 @contextmanager
-def _sent(settings: Mapping[str, Any], config: Config) -> Iterator[IO[bytes]]:
+def _sent(
+    settings: Mapping[str, Any], config: Config, patience: Patience
+) -> Iterator[IO[bytes]]:
     # Kept first: what breaks off half-way must not have been sent as if it were all.
     with tempfile.TemporaryFile(dir=config.home) as kept:
         yield kept
         kind = "text/csv"
         if format_of(settings) == "parquet":
             kind = "application/vnd.apache.parquet"
-        upload(url_of(settings, config), kept, kind)
+        upload(url_of(settings, config), kept, kind, patience)

@@ -246,7 +246,7 @@ class _Held:
         # What it brings is imported where there are such jobs.
         from app.batch.locations import fetch
 
-        size = fetch(self._job, self._runner.files, self._runner.config)
+        size = fetch(self._job, self._runner.files, self._runner.config, self.check)
         self.advance({"phase": "score", "intake_bytes": size})
 
     def _score(self) -> None:
@@ -301,7 +301,7 @@ class _Held:
         if self._job.spec["outputSettings"]["type"] != "localFile":
             from app.batch.locations import deliver
 
-            deliver(self._job, self._runner.files, self._runner.config)
+            deliver(self._job, self._runner.files, self._runner.config, self.check)
 
     def _end(self, status: str, text: str) -> None:
         now = datetime.now(UTC)

@@ -4,42 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, Final
 
+from app.batch.patience import Patience, TooSlow
 from app.batch.places import LocationRefused
+from app.pace import STEP
 
 _CONNECT_SECONDS: Final = 10
-# Without a byte of it.
-_SILENT_SECONDS: Final = 60
+# Without a byte of it; whoever waits loses patience before.
+_SILENT_SECONDS: Final = 120
 _SERVER_ERROR: Final = 500
 
 
 @contextmanager
-def download(url: str) -> Iterator[IO[bytes]]:
+def download(url: str, patience: Patience) -> Iterator[IO[bytes]]:
     """What is there, to be read once from its beginning.
 
     Raises LocationRefused for an answer that is not the file, such as a redirect, and
-    OSError.
+    for one that drips; OSError, and what `patience` raises.
     """
+    system = _system()
     with _told():
         # Known to have some size, it is not asked for first.
-        file = _system().open(url, "rb", block_size=0, size=1)
+        file = patience.wait(lambda: system.open(url, "rb", block_size=0, size=1))
         try:
             yield file
         finally:
             file.close()
 
 
-def upload(url: str, file: IO[bytes], content_type: str) -> None:
+def upload(url: str, file: IO[bytes], content_type: str, patience: Patience) -> None:
     """PUT a file, from its beginning.
 
-    Raises LocationRefused for an answer that does not accept it, and OSError.
+    Raises LocationRefused for an answer that does not accept it, and for a server that
+    takes it drop by drop; OSError, and what `patience` raises.
     """
     size = file.seek(0, 2)
     file.seek(0)
     headers = {"Content-Type": content_type, "Content-Length": str(size)}
+    put = partial(
+        _system().put_file, file, url, chunk_size=STEP, method="put", headers=headers
+    )
     with _told():
-        _system().put_file(file, url, method="put", headers=headers)
+        patience.wait(put, file.tell)
 
 
 def _system() -> Any:
@@ -77,6 +85,8 @@ def _told() -> Iterator[None]:
 
     try:
         yield
+    except TooSlow as error:
+        raise LocationRefused("url", f"The URL's server is too slow: {error}") from None
     except FileNotFoundError:
         raise LocationRefused("url", "There is nothing at the URL") from None
     except TimeoutError as error:

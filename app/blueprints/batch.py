@@ -14,7 +14,6 @@ from werkzeug.http import parse_accept_header
 
 from app.batch.creating import create
 from app.batch.downloading import (
-    STEP_SECONDS,
     CsvNotAccepted,
     DownloadUnavailable,
     begun,
@@ -28,6 +27,7 @@ from app.batch.telling import address_of, told_job
 from app.batch.uploading import finish_parts, receive, receive_part
 from app.blueprints.managing import asking, done, told, told_page
 from app.management.requests import Asked
+from app.pace import STEP_SECONDS
 from app.store.jobs import Job
 from app.workload import content_length
 

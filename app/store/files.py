@@ -132,9 +132,10 @@ class Objects(Files):
     def url(self) -> str:
         return self._url
 
-    def open(self, path: str) -> IO[bytes]:
+    def open(self, path: str, block_size: int | None = None) -> IO[bytes]:
+        """block_size: bytes that are asked for at once; None: what the client does."""
         with self._asked() as (system, root):
-            file: IO[bytes] = system.open(f"{root}/{path}", "rb")
+            file: IO[bytes] = system.open(f"{root}/{path}", "rb", block_size=block_size)
         return file
 
     @contextmanager

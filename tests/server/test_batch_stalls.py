@@ -19,8 +19,8 @@ STEP_SECONDS = 2.5
 PART = b"1\n" * 10_000_000
 # The server, with less patience: a step's time is no setting.
 _HASTY = f"""
-import app.receiving, app.batch.downloading
-app.receiving.STEP_SECONDS = app.batch.downloading.STEP_SECONDS = {STEP_SECONDS}
+import app.pace
+app.pace.STEP_SECONDS = {STEP_SECONDS}
 from gunicorn.app.wsgiapp import run
 run()
 """

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.batch import patience
 from app.batch.intake import InputRefused
 from app.batch.locations import LocationRefused, deliver, fetch
 from app.batch.places import forget
@@ -42,6 +43,9 @@ class Web:
         self.headers: list[dict[str, str]] = []
         self.cut_short = False
         self.length: str | None = None
+        # Drop by drop, until somebody says that it is enough.
+        self.drips = False
+        self.enough = threading.Event()
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +59,9 @@ class Web:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if web.drips:
+                    self.drip()
+                    return
                 data = web.files.get(name)
                 self.send_response(web.status if data is not None else 404)
                 data = data or b""
@@ -63,8 +70,24 @@ class Web:
                 self.end_headers()
                 self.wfile.write(data)
 
+            def drip(self) -> None:
+                """Neither silent nor ever done."""
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                with suppress(OSError):
+                    while not web.enough.wait(0.05):
+                        self.wfile.write(b"1")
+                self.close_connection = True
+
+            def hang(self) -> None:
+                """Takes nothing and says nothing."""
+                web.enough.wait()
+                self.close_connection = True
+
             def do_PUT(self) -> None:
                 size = int(self.headers["Content-Length"])
+                if web.drips:
+                    self.hang()
+                    return
                 data = self.rfile.read(size)
                 web.headers.append(dict(self.headers))
                 if web.status == 200:
@@ -402,11 +425,13 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from app.batch.locations import _target
+from app.batch.patience import Patience
 from app.config import Config
 
 home, shared, job_id = sys.argv[1:]
 config = Config(home=Path(home), batch_locations=shared)
-with _target({"type": "filesystem", "path": f"{shared}/o.csv"}, job_id, config) as file:
+place = {"type": "filesystem", "path": f"{shared}/o.csv"}
+with _target(place, job_id, config, Patience()) as file:
     file.write(b"half")
     file.flush()
     os.kill(os.getpid(), 9)
@@ -537,3 +562,94 @@ def test_output_is_put_with_its_type_and_length(
         deliver(job, files, config)
         assert web.headers[0]["Content-Type"] == "text/csv"
         assert web.files == {"/in/o.csv?sig=a%2Fb": b"".join(OUTPUT)}
+
+
+@pytest.fixture
+def dripping(web: Web, config: Config) -> Iterator[Web]:
+    with at(web, config):
+        web.drips = True
+        web.enough.clear()
+        yield web
+        web.enough.set()
+        web.drips = False
+
+
+def test_source_that_drips_is_refused(
+    dripping: Web, files: Files, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "STEP_SECONDS", 1.0)
+    job = new_job({"type": "http", "url": f"{dripping.url}/input.csv"})
+    with pytest.raises(LocationRefused, match="server is too slow: less than 256 KiB"):
+        fetch(job, files, config)
+    assert not files.exists(job.input_path)
+
+
+def test_target_that_takes_nothing_is_refused(
+    dripping: Web, files: Files, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "STEP_SECONDS", 1.0)
+    job = scored(files, output={"type": "http", "url": f"{dripping.url}/output.csv"})
+    with pytest.raises(LocationRefused, match="server is too slow"):
+        deliver(job, files, config)
+    assert dripping.files == {}
+
+
+class Ended(Exception):
+    pass
+
+
+def ended_at(number: int) -> Callable[[], None]:
+    """What finds the job ended when it looks for the so manieth time."""
+    looks = iter(range(number))
+
+    def check() -> None:
+        if next(looks, None) is None:
+            raise Ended
+
+    return check
+
+
+def test_job_that_is_ended_waits_for_no_source(
+    dripping: Web, files: Files, config: Config
+) -> None:
+    job = new_job({"type": "http", "url": f"{dripping.url}/input.csv"})
+    with pytest.raises(Ended):
+        fetch(job, files, config, ended_at(2))
+    assert not files.exists(job.input_path)
+
+
+def test_job_that_is_ended_waits_for_no_target(
+    dripping: Web, files: Files, config: Config
+) -> None:
+    job = scored(files, output={"type": "http", "url": f"{dripping.url}/output.csv"})
+    with pytest.raises(Ended):
+        deliver(job, files, config, ended_at(3))
+    # The same process goes on with others.
+    dripping.enough.set()
+    dripping.drips = False
+    deliver(job, files, config)
+    assert dripping.files == {"/in/output.csv": b"".join(OUTPUT)}
+
+
+def test_job_that_is_ended_is_neither_fetched_nor_delivered(
+    place: Place, files: Files, config: Config
+) -> None:
+    place.put("input.csv", INPUT)
+    job = new_job(place.settings("input.csv"))
+    with pytest.raises(Ended):
+        fetch(job, files, config, ended_at(0))
+    assert not files.exists(job.input_path)
+    job = scored(files, output=place.settings("output.csv"))
+    with pytest.raises(Ended):
+        deliver(job, files, config, ended_at(1))
+    assert place.names() == ["input.csv"]
+
+
+def test_input_larger_than_a_step_is_fetched_whole(
+    place: Place, files: Files, config: Config
+) -> None:
+    data = b"a,b\n" + b"123456789,x\n" * 200_000
+    place.put("input.csv", data)
+    job = new_job(place.settings("input.csv"))
+    assert fetch(job, files, config) == len(data)
+    assert files.read(job.input_path) == data

@@ -313,3 +313,23 @@ def test_job_that_ends_leaves_nothing_where_it_was_to_deliver(
     assert batch.run(job).status == "ABORTED"
     batch.runner.close()
     assert not left.exists()
+
+
+@pytest.mark.parametrize("phase", ["intake", "deliver"])
+def test_runner_that_is_stopped_ends_no_phase(
+    batches: Callable[..., Batch], site: Any, text: str, tmp_path: Path, phase: str
+) -> None:
+    batch = batches(site, batch_locations=str(tmp_path))
+    (tmp_path / "i.csv").write_text(text)
+    places = {
+        f"{name}_settings": {"type": "filesystem", "path": str(tmp_path / file)}
+        for name, file in (("intake", "i.csv"), ("output", "o.csv"))
+    }
+    job = batch.add("churn", text, **places)
+    batch.runner.files.write(job.part_path(0), b"x\n1\n")
+    batch.runner.jobs.change(job.id, {"phase": phase, "parts_done": 1})
+    other = Runner(batch.runner.config, lambda: True)
+    assert other.run_next()
+    other.close()
+    assert (batch.get(job).status, batch.get(job).phase) == ("RUNNING", phase)
+    assert not (tmp_path / "o.csv").exists()
