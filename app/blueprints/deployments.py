@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response
+from werkzeug.exceptions import MethodNotAllowed
 
 from app.blueprints.managing import accepted, asking, done, told, told_page
 from app.errors import AlreadyInStatus
@@ -30,6 +31,16 @@ from schemas.management_deployments import (
 from schemas.management_fields import PageFields
 
 deployments = Blueprint("deployments", __name__, url_prefix="/api/v2/deployments")
+
+# What stands where ids do, and takes POST alone.
+_MAKING = ("fromModelPackage", "fromLearningModel")
+
+
+@deployments.url_value_preprocessor
+def refuse_verbs(endpoint: str | None, named: dict[str, Any] | None) -> None:
+    """Raises MethodNotAllowed for addresses that make deployments, and are none."""
+    if named and named.get("deployment_id") in _MAKING:
+        raise MethodNotAllowed(["OPTIONS", "POST"])
 
 
 @deployments.get("/", strict_slashes=False)
