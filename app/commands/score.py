@@ -140,8 +140,9 @@ def score(
                 Asked(*asked) if any(asked) else None,
             ),
         )
-        rows = score_file(task, file, out, config)
+        # First, for a model that takes no rows is not told of them.
         served = opened(task.model, "")
+        rows = score_file(task, file, out, config)
     if as_json:
         facts = {"rows": rows, "out": str(out), "model_id": served.model.id}
         print_json(facts | {"engine": served.backend.engine})

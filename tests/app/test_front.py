@@ -117,7 +117,7 @@ def test_both_ways_know_the_same_methods(both, layout, method):
         (404, f"{SERVERLESS};x"),
         (404, f"{SERVERLESS}%0A"),
         (404, f"/x{SERVERLESS}"),
-        (404, SERVERLESS.replace("{}", "")),
+        (405, SERVERLESS.replace("{}", "")),
         (404, SERVERLESS.replace("{}", ".")),
         (404, SERVERLESS.replace("{}", "%FF")),
         (200, SERVERLESS.replace("{}", "{}%2F")),
@@ -125,7 +125,7 @@ def test_both_ways_know_the_same_methods(both, layout, method):
         (404, SERVERLESS.replace("{}", "é ü%20")),
         (404, SERVERLESS.replace("api", "API")),
         (404, LEGACY.replace("v1.0", "v1x0")),
-        (404, LEGACY.replace("predApi/v1.0", "api/v2").replace("/{}", "")),
+        (405, LEGACY.replace("predApi/v1.0", "api/v2").replace("/{}", "")),
         (404, "/"),
         (404, ""),
         (405, "/ping"),
@@ -179,6 +179,7 @@ def test_predictions_are_direct_views(app):
         if isinstance(app.view_functions[rule.endpoint], DirectView)
     }
     wanted = {layout.format("<deployment_id>") for layout in (LEGACY, SERVERLESS)}
+    wanted |= {f"{layout}Unstructured" for layout in wanted}
     wanted.add("/deployment/<deployment_id>/forward")
     for name in ("predictionExplanations", "timeSeriesPredictions"):
         older = LEGACY.replace("predictions", name)
