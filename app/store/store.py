@@ -456,7 +456,8 @@ class Store:
             deployment = queries.get_deployment(connection, deployment_id)
             tokens = queries.tokens_of(connection, deployment.id)
             queries.delete(connection, deployment)
-            for each in (*tokens, deployment):
+            gone: tuple[queries.Record, ...] = (*tokens, deployment)
+            for each in gone:
                 self._tell(connection, each, None)
 
     def audit(
