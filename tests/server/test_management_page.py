@@ -26,8 +26,8 @@ def lines() -> str:
                 typed.append(line[2:])
             elif goes_on:
                 typed.append(line)
-            # A line ends with a backslash, or inside a text.
-            goes_on = typed[-1].endswith("\\") or is_open(typed)
+            # A line ends with a backslash or a pipe, or inside a text.
+            goes_on = typed[-1].endswith(("\\", "|")) or is_open(typed)
     return "\n".join(typed)
 
 
@@ -41,7 +41,6 @@ def script(server: Server, models: ServedModels, folder: Path) -> str:
     printed = {
         "127.0.0.1:8080": f"127.0.0.1:{server.port}",
         "5e7000000000000000000001": FIRST,
-        "9c15df9ef810b94400aea050": models.ids[FIRST],
         "token create example": "token create admin",
         "~/.foretell/examples/sex.txt": "train/first.txt",
         "~/.foretell/examples/sex.csv": "train/train.csv",
@@ -52,7 +51,8 @@ def script(server: Server, models: ServedModels, folder: Path) -> str:
     for each, ours in printed.items():
         assert each in code, each
         code = code.replace(each, ours)
-    return code.replace("curl -s", f"curl -w '\\n{MARK} %{{http_code}}\\n' -s")
+    told = f"curl -w '\\n{MARK} %{{http_code}}\\n' -s"
+    return re.sub("^curl -s", lambda _: told, code, flags=re.M)
 
 
 def test_lines_of_the_page_work(
