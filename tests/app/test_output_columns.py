@@ -55,6 +55,16 @@ def test_regression_keeps_its_prediction():
     assert made.head == b"y_PREDICTION\n"
 
 
+@pytest.mark.parametrize(
+    ("task", "labels"), [("regression", ()), ("multiclass", ("a", "b", "c"))]
+)
+def test_column_of_the_input_may_have_a_name_that_binary_models_use(task, labels):
+    wanted = OutputColumns(probabilities=False)
+    passed = ["THRESHOLD", "POSITIVE_CLASS"]
+    made = CsvLayout(["y_PREDICTION"], passed, model(task, labels, None), wanted)
+    assert made.head == b"y_PREDICTION,THRESHOLD,POSITIVE_CLASS\n"
+
+
 def test_classes_are_chosen():
     found = table(layout(classes=("yes",)))
     assert "y_yes_PREDICTION" in found and "y_no_PREDICTION" not in found

@@ -143,3 +143,19 @@ def test_whole_file_has_the_rows_of_all_parts():
     file = io.BytesIO(b"a,b\n1,2\n3,4\n5,6\n")
     head = read_head(file, 10)
     assert whole(file, head, 5) == Part(0, 4, 16, 0, 3)
+
+
+class Short(io.BytesIO):
+    """Gives less than it is asked for, as files elsewhere may."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, 7) if size and size > 0 else size)
+
+
+@pytest.mark.parametrize("size", [10, 100, 10**6])
+def test_parts_are_the_same_of_a_file_that_reads_short(size):
+    data = b"column a,column b\n" + b'1,"x\ny"\n' * 50
+    head, parts = parts_of(data, size)
+    short = read_head(Short(data), 100)
+    assert short == head
+    assert list(cut_parts(Short(data), short, part_bytes=size)) == parts

@@ -206,6 +206,33 @@ def test_stamp_is_as_clients_know_it():
     assert stamped("Job created by ann", moment) == expected
 
 
+def test_released_jobs_wait_for_another_runner(jobs, add):
+    theirs, others = add(1), add(2)
+    jobs.claim("a_b-1", LEASE), jobs.claim("axb-1", LEASE)
+    # A place is a text, no pattern.
+    assert (jobs.release("%"), jobs.release("a_b-")) == (0, 1)
+    assert jobs.claim("two", LEASE).id == theirs.id
+    assert jobs.claim("three", LEASE) is None
+    assert jobs.get(others.id).runner == "axb-1"
+
+
+@pytest.mark.parametrize("status", ["INITIALIZING", "COMPLETED", "ABORTED", "FAILED"])
+def test_job_that_nobody_runs_is_not_released(jobs, add, status):
+    job = add(queued=False, status=status, runner="a-1", lease_until=START)
+    assert jobs.release("a-") == 0
+    assert jobs.get(job.id) == job
+
+
+def test_job_that_has_received_its_input_is_let_go_of(jobs, add):
+    job = add(queued=False)
+    jobs.receive(job.id, "one", LEASE)
+    assert jobs.get(job.id).runner == "one"
+    jobs.received(job.id, "one", {})
+    let_go = jobs.get(job.id)
+    assert (let_go.runner, let_go.lease_until) == (None, None)
+    jobs.receive(job.id, "two", LEASE)
+
+
 def test_job_outlives_its_deployment(jobs, add, store):
     deployment = store.create_deployment("gone", "ann", None)
     job = add(deployment_id=deployment.id)
