@@ -106,8 +106,6 @@ class RowScorer:
         names = self._header.names
         text = io.StringIO(record.decode(), newline="")
         cells = next(csv.reader(text), [])
-        if not cells and len(names) == 1:
-            cells = [""]
         if len(cells) != len(names):
             return [""] * len(self._passed)
         return [cells[place] for place in self._passed]

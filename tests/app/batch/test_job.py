@@ -187,6 +187,25 @@ def test_row_that_cannot_be_scored_is_no_empty_line(
     assert len(told) == len(others) + 3
 
 
+def test_row_with_too_many_fields_passes_nothing_through(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    head, first, *_ = specimens["price"].frame.to_csv(index_label="id").splitlines()
+    text = f"{head}\n{first}\n7{first.lstrip('0')},more\n"
+    wishes = Wishes(passthrough=("id",))
+    told = joined(parts("price", text, wishes=wishes, keeps_bad_rows=True))
+    assert [row["id"] for row in csv.DictReader(io.StringIO(told))] == ["0", ""]
+
+
+def test_first_failure_of_a_part_is_told(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    head, first, *_ = specimens["price"].frame.to_csv(index=False).splitlines()
+    text = "\n".join([head, first, "short", first, "short", ""])
+    (part,) = parts("price", text, keeps_bad_rows=True)
+    assert (part.failed, part.first_failure.split()[:2]) == (2, ["Row", "1"])
+
+
 def with_rule(action: Any) -> DeploymentSettings:
     """Held against each row that has not been there for a year."""
     return DeploymentSettings(
@@ -213,6 +232,15 @@ def test_humility_is_counted_once_for_each_row(
     assert sum(looked_at for _, _, looked_at in counts) == good
     few = specimens["churn"].frame["tenure"] < 12
     assert sum(triggered for _, triggered, _ in counts) == few.sum() > 0
+
+
+def test_reason_of_a_bad_row_is_one_line(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    text = specimens["churn"].frame.to_csv(index=False)
+    settings = with_rule(ThrowError("too\n  new"))
+    (part,) = parts("churn", text, 10**6, settings=settings, keeps_bad_rows=True)
+    assert "too new" in part.first_failure
 
 
 def test_row_that_a_humility_rule_refuses_is_a_bad_one(
