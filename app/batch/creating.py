@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.answering import Answering
+from app.batch.arguments import columns_of, explanations_of
 from app.batch.spec import BatchSpec, CsvSettings, TimeseriesSettings
 from app.batch.telling import told_spec
 from app.batch.uploading import queued
@@ -26,16 +27,13 @@ from app.errors import (
 from app.explanation_request import PREDICTIONS, read_request
 from app.management.requests import Asked
 from app.model_cache import ServedTensors, ServedUnstructured
-from app.output_columns import OutputColumns
 from app.receiving import model_of
 from app.store.jobs import Job, stamped
 from app.store.records import Deployment, new_id
 from backends.explanations.base import NotExplainable, NotInitialized
 from backends.model import Model
 from schemas import errors
-from schemas.arguments import ExplanationArguments
 from schemas.batch import BatchFields
-from schemas.fields import ALL
 from schemas.management import InvalidFields
 
 # How the Python client names itself, and what jobs that it makes are told to be from.
@@ -132,12 +130,16 @@ def _check_model(its: Asked, deployment: Deployment, spec: BatchSpec) -> None:
     except (NotInitialized, NotExplainable) as error:
         raise InvalidFields({"maxExplanations": str(error)}) from None
     if model.time_series is None:
+        columns = columns_of(spec)
+        if spec.passthrough == "all":
+            # Which columns there are to name is known with the input.
+            columns = replace(columns, names={})
         answering = Answering(
             served,
             deployment.settings,
             prediction_warning=spec.prediction_warning_enabled,
             explained=explained,
-            columns=_columns(spec),
+            columns=columns,
         )
         _check_columns(answering, spec, deployment)
 
@@ -171,32 +173,6 @@ def _wrong_fields(model: Model, spec: BatchSpec) -> dict[str, Any]:
     if model.time_series is None and asked not in (None, TimeseriesSettings()):
         wrong["timeseriesSettings"] = "the model is no time series model"
     return wrong
-
-
-def explanations_of(spec: BatchSpec) -> ExplanationArguments | None:
-    """What is to be explained, as the query string of a request says it."""
-    most = spec.max_explanations
-    if not most and spec.explanation_algorithm != "shap":
-        return None
-    return ExplanationArguments(
-        most=ALL if most == "all" else most,
-        algorithm=spec.explanation_algorithm or "xemp",
-        low=spec.threshold_low,
-        high=spec.threshold_high,
-        top_classes=spec.explanation_num_top_classes,
-        class_names=spec.explanation_class_names or (),
-    )
-
-
-def _columns(spec: BatchSpec) -> OutputColumns:
-    names = spec.column_names_remapping or {}
-    return OutputColumns(
-        probabilities=spec.include_probabilities,
-        classes=spec.include_probabilities_classes,
-        # Which columns there are to name is known with the input.
-        names={} if spec.passthrough == "all" else names,
-        status=spec.include_prediction_status,
-    )
 
 
 def _check_columns(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from app.batch.arguments import columns_of, explanations_of
 from app.batch.cutting import Head
 from app.batch.job import ModelPlace, Task, Wishes
 from app.batch.spec import BatchSpec, TimeseriesSettings
-from app.output_columns import OutputColumns
 from app.store.jobs import Job
 from app.store.records import DeploymentSettings
 from app.timeseries.window import Asked
-from schemas.arguments import ExplanationArguments
-from schemas.fields import ALL
 
 
 def task_of(job: Job, head: Head, files: str) -> Task:
@@ -42,30 +40,9 @@ def wishes_of(spec: BatchSpec) -> Wishes:
         spec.passthrough,
         spec.decimals_number,
         spec.prediction_warning_enabled,
-        _explanations(spec),
+        explanations_of(spec),
         _asked(spec.timeseries_settings),
-        OutputColumns(
-            spec.include_probabilities,
-            spec.include_probabilities_classes,
-            spec.column_names_remapping or {},
-            spec.include_prediction_status,
-        ),
-    )
-
-
-def _explanations(spec: BatchSpec) -> ExplanationArguments | None:
-    most = spec.max_explanations
-    if not most and spec.explanation_algorithm != "shap":
-        return None
-    ngrams = spec.max_ngram_explanations
-    return ExplanationArguments(
-        ALL if most == "all" else most,
-        spec.explanation_algorithm or "xemp",
-        spec.threshold_low,
-        spec.threshold_high,
-        spec.explanation_num_top_classes,
-        spec.explanation_class_names or (),
-        ALL if ngrams == "all" else ngrams or 0,
+        columns_of(spec),
     )
 
 
