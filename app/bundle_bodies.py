@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import (
     Data,
     Epilogue,
@@ -15,7 +15,8 @@ from werkzeug.sansio.multipart import (
 )
 
 from app.body import MULTIPART, read_content_type
-from app.errors import BodyTooLarge, BodyUnreadable, UnsupportedMediaType
+from app.errors import BodyUnreadable, UnsupportedMediaType
+from app.multipart import read_with
 
 # Of a body that is the tar itself. Clients send the last two by default.
 _TARS = frozenset(
@@ -43,24 +44,13 @@ def bundle_bytes(
         raise UnsupportedMediaType("A bundle is sent without Content-Encoding")
     media_type, _, boundary = read_content_type(content_type)
     if media_type == MULTIPART:
-        return _field(body, boundary)
+        return read_with(partial(_parts, body), boundary)
     if media_type not in _TARS:
         raise UnsupportedMediaType(
             f"Content-Type {media_type[:100]!r} is not supported: send a bundle's tar"
             " as application/x-tar, or as the field 'file' of multipart/form-data"
         )
     return body
-
-
-def _field(body: Iterator[bytes], boundary: str) -> Iterator[bytes]:
-    if not boundary:
-        raise BodyUnreadable("The Content-Type of the multipart body has no boundary")
-    try:
-        yield from _parts(body, boundary.encode("ascii"))
-    except RequestEntityTooLarge as error:
-        raise BodyTooLarge("The body has too many parts, or too long heads") from error
-    except ValueError as error:
-        raise BodyUnreadable("The body is not valid multipart/form-data") from error
 
 
 def _parts(body: Iterator[bytes], boundary: bytes) -> Iterator[bytes]:

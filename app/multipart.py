@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import (
@@ -21,16 +23,29 @@ from app.errors import BodyTooLarge, BodyUnreadable
 _STEP = 262_144
 _MOST_PARTS = 1_000
 
+Read = TypeVar("Read")
+
 
 def read_parts(body: bytes, boundary: str) -> Iterator[tuple[File | Field, bytes]]:
     """Yield the headers and the content of each part that is complete.
 
     Raises BodyUnreadable, and BodyTooLarge for parts or heads without end.
     """
+    return read_with(partial(_parts, body), boundary)
+
+
+def read_with(
+    parse: Callable[[bytes], Iterator[Read]], boundary: str
+) -> Iterator[Read]:
+    """Yield what a reader of the parts between boundaries yields.
+
+    parse: gets the boundary. Raises BodyUnreadable, and BodyTooLarge for parts or
+    heads without end.
+    """
     if not boundary:
         raise BodyUnreadable("The Content-Type of the multipart body has no boundary")
     try:
-        yield from _parts(body, boundary.encode("ascii"))
+        yield from parse(boundary.encode("ascii"))
     except RequestEntityTooLarge as error:
         raise BodyTooLarge("The body has too many parts, or too long heads") from error
     except ValueError as error:

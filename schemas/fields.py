@@ -15,6 +15,14 @@ _TRUE = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE = frozenset({"false", "n", "no", "off", "0", "none"})
 
 
+def check_bounds(number: float, low: int | None, high: int | None) -> None:
+    """Raise ValidationError for a number below `low` or above `high`, if there are."""
+    if low is not None and number < low:
+        raise ValidationError(errors.less_than(low))
+    if high is not None and number > high:
+        raise ValidationError(errors.greater_than(high))
+
+
 class Int(fields.Field[int]):
     """A whole number, from `low` up to `high` where those are given."""
 
@@ -32,10 +40,7 @@ class Int(fields.Field[int]):
             number = int(value)
         except ValueError:
             raise ValidationError(errors.NOT_INT) from None
-        if self.low is not None and number < self.low:
-            raise ValidationError(errors.less_than(self.low))
-        if self.high is not None and number > self.high:
-            raise ValidationError(errors.greater_than(self.high))
+        check_bounds(number, self.low, self.high)
         return number
 
 

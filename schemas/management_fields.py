@@ -14,6 +14,7 @@ import marshmallow
 from marshmallow import ValidationError
 
 from schemas import errors
+from schemas.fields import check_bounds
 from schemas.management import Fields
 
 # A whole number of more digits is nobody's.
@@ -90,43 +91,8 @@ class Words(_Field):
         return found
 
 
-class Whole(_Field):
-    """A whole number, from `low` up to `high` where those are given."""
-
-    wrong = errors.NOT_INT
-
-    def __init__(
-        self, *, low: int | None = None, high: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.low = low
-        self.high = high
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
-    ) -> int:
-        number = self._read(value)
-        if self.low is not None and number < self.low:
-            raise ValidationError(errors.less_than(self.low))
-        if self.high is not None and number > self.high:
-            raise ValidationError(errors.greater_than(self.high))
-        return number
-
-    def _read(self, value: Any) -> int:
-        if isinstance(value, str):
-            digits = value.strip().removeprefix("-")
-            if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS:
-                return int(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            if math.isfinite(value) and value == int(value):
-                return int(value)
-        raise ValidationError(self.wrong)
-
-
-class Number(_Field):
-    """A finite number, from `low` up to `high` where those are given."""
-
-    wrong = errors.NOT_FLOAT
+class _Bounded(_Field):
+    """A number, from `low` up to `high` where those are given."""
 
     def __init__(
         self, *, low: int | None = None, high: int | None = None, **kwargs: Any
@@ -139,11 +105,34 @@ class Number(_Field):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> float:
         number = self._read(value)
-        if self.low is not None and number < self.low:
-            raise ValidationError(errors.less_than(self.low))
-        if self.high is not None and number > self.high:
-            raise ValidationError(errors.greater_than(self.high))
+        check_bounds(number, self.low, self.high)
         return number
+
+    def _read(self, value: Any) -> float:
+        """The number that is meant; raises ValidationError."""
+        raise NotImplementedError
+
+
+class Whole(_Bounded):
+    """A whole number, from `low` up to `high` where those are given."""
+
+    wrong = errors.NOT_INT
+
+    def _read(self, value: Any) -> int:
+        if isinstance(value, str):
+            digits = value.strip().removeprefix("-")
+            if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS:
+                return int(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            if math.isfinite(value) and value == int(value):
+                return int(value)
+        raise ValidationError(self.wrong)
+
+
+class Number(_Bounded):
+    """A finite number, from `low` up to `high` where those are given."""
+
+    wrong = errors.NOT_FLOAT
 
     def _read(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -10,10 +10,9 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.blueprints.deployments import changed
-from app.blueprints.managing import asking, done, told, told_page
+from app.blueprints.managing import asking, done, told, told_list
 from app.management import humility, settings
 from app.management.cards import card_of, folder_of, needed_card
-from app.management.pages import cut
 from app.management.refusals import told_by_field
 from app.management.requests import Asked
 from app.replacement import check_intervals
@@ -87,8 +86,7 @@ def list_rules(deployment_id: str) -> Response:
     with asking() as its:
         found = humility.cards(its.deployment(deployment_id))
         query = its.query(PageFields())
-        limit, offset = query["limit"], query["offset"]
-        return told_page(its, cut(found, limit, offset), len(found), limit, offset)
+        return told_list(its, found, query)
 
 
 @deployment_settings.put("/humilityRules/", strict_slashes=False)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.blueprints.managing import accepted, asking, done, told, told_page
+from app.blueprints.managing import accepted, asking, done, told, told_list, told_page
 from app.errors import AlreadyInStatus
 from app.management import access, operations
 from app.management.capabilities import listed as listed_capabilities
@@ -122,8 +122,7 @@ def list_features(deployment_id: str) -> Response:
         query = its.query(PageFields())
         card = needed_card(its.services, deployment)
         found = features(its.services, deployment, card)
-        limit, offset = query["limit"], query["offset"]
-        return told_page(its, cut(found, limit, offset), len(found), limit, offset)
+        return told_list(its, found, query)
 
 
 @deployments.get("/<deployment_id>/accessControl/", strict_slashes=False)
@@ -133,8 +132,7 @@ def list_access(deployment_id: str) -> Response:
         deployment = its.changeable(deployment_id)
         query = its.query(PageFields())
         found = access.listed(deployment, its.services.snapshot)
-        limit, offset = query["limit"], query["offset"]
-        return told_page(its, cut(found, limit, offset), len(found), limit, offset)
+        return told_list(its, found, query)
 
 
 @deployments.patch("/<deployment_id>/accessControl/", strict_slashes=False)
@@ -158,8 +156,7 @@ def list_shared_roles(deployment_id: str) -> Response:
             for each in access.shared_roles(deployment, its.services.snapshot)
             if all(query.get(name, each[name]) == each[name] for name in ("id", "name"))
         ]
-        limit, offset = query["limit"], query["offset"]
-        return told_page(its, cut(found, limit, offset), len(found), limit, offset)
+        return told_list(its, found, query)
 
 
 @deployments.patch("/<deployment_id>/sharedRoles/", strict_slashes=False)

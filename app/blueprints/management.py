@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
-from app.blueprints.managing import asking, told, told_page
+from app.blueprints.managing import asking, told, told_list
 from app.management import operations
-from app.management.pages import cut
 from app.management.servers import prediction_server
 from app.management.version import VERSION
 from schemas.management_fields import PageFields
@@ -46,5 +45,4 @@ def prediction_servers() -> Response:
         query = its.query(PageFields())
         key = its.services.config.datarobot_key
         found = [prediction_server(its.base_url, key)]
-        limit, offset = query["limit"], query["offset"]
-        return told_page(its, cut(found, limit, offset), len(found), limit, offset)
+        return told_list(its, found, query)

@@ -11,7 +11,7 @@ from flask import Response, request
 
 from app.blueprints.addresses import base_url
 from app.context import current_record, current_services
-from app.management.pages import absolute, page
+from app.management.pages import absolute, cut, page
 from app.management.requests import Asked, asked
 
 
@@ -40,6 +40,14 @@ def told_page(
     return told(
         page(data, total, limit=limit, offset=offset, address=address, query=query)
     )
+
+
+def told_list(
+    its: Asked, found: Sequence[Mapping[str, Any]], query: Mapping[str, Any]
+) -> Response:
+    """The page of a whole list that a query with `PageFields` asks for."""
+    limit, offset = query["limit"], query["offset"]
+    return told_page(its, cut(found, limit, offset), len(found), limit, offset)
 
 
 def done() -> Response:
