@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from app.commands.printing import json_option, print_facts, print_json, printable
+from app.commands.printing import (
+    json_option,
+    print_facts,
+    print_json,
+    print_made,
+    printable,
+)
 
 if TYPE_CHECKING:
     from app.bundling import PackageReport
@@ -286,10 +292,7 @@ def _print_tensors(report: TensorReport, as_json: bool) -> None:
         "bundle": str(report.folder),
         "tar": report.tar and str(report.tar),
     }
-    if as_json:
-        print_json(facts | {"warnings": []})
-    else:
-        print_facts({name.replace("_", " "): each for name, each in facts.items()})
+    print_made(facts, as_json)
 
 
 def _facts(report: PackageReport) -> dict[str, Any]:

@@ -39,6 +39,14 @@ def print_facts(facts: Mapping[str, object], title: str = "") -> None:
         click.echo(f"{indent}{name.ljust(width)}  {cell(value)}".rstrip())
 
 
+def print_made(facts: Mapping[str, object], as_json: bool) -> None:
+    """What was made, of which nothing is to be warned."""
+    if as_json:
+        print_json({**facts, "warnings": []})
+    else:
+        print_facts({name.replace("_", " "): each for name, each in facts.items()})
+
+
 def cell(value: object) -> str:
     """A value for people, on one line and without control characters."""
     if value is None:

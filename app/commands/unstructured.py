@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.commands.printing import print_facts, print_json, printable
+from app.commands.printing import print_made, printable
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def _print(report: UnstructuredReport, as_json: bool) -> None:
         "bundle": str(report.folder),
         "tar": report.tar and str(report.tar),
     }
-    if as_json:
-        print_json(facts | {"warnings": []})
-    else:
-        print_facts({name.replace("_", " "): each for name, each in facts.items()})
+    print_made(facts, as_json)
 
 
 def is_hook(model: Model | None) -> bool:
