@@ -84,11 +84,19 @@ def _tried(work: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def _end_transfers() -> None:
-    """End what fsspec has under way: a runner has one job at a time."""
+    """End what somebody waits for of fsspec: a runner has one job at a time.
+
+    What else goes on there closes connections of before, and is let be.
+    """
     from fsspec import asyn
 
+    transfer = asyn._runner.__code__
     loop: Any = asyn.loop[0]
+
+    def end() -> None:
+        for task in asyncio.all_tasks(loop):
+            if getattr(task.get_coro(), "cr_code", None) is transfer:
+                task.cancel()
+
     if loop is not None:
-        loop.call_soon_threadsafe(
-            lambda: [task.cancel() for task in asyncio.all_tasks(loop)]
-        )
+        loop.call_soon_threadsafe(end)

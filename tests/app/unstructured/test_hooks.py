@@ -33,11 +33,21 @@ def do(send, way, **options):
 def processes():
     """Those of hooks that are alive."""
     found = psutil.Process().children(recursive=True)
-    return [
-        each
-        for each in found
-        if each.status() != psutil.STATUS_ZOMBIE and "hook_child" in str(each.cmdline())
-    ]
+    return [each for each in found if is_alive(each) and is_hook(each)]
+
+
+def is_alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_hook(process):
+    try:
+        return "hook_child" in str(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def refused(answer):
@@ -178,9 +188,12 @@ def test_process_is_kept_between_requests(send):
 
 def test_process_killed_between_requests_fails_none(send):
     do(send, "count")
-    for each in processes():
+    killed = processes()
+    for each in killed:
         each.kill()
-    psutil.wait_procs(processes(), timeout=10)
+    deadline = time.monotonic() + 30
+    while any(map(is_alive, killed)) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert do(send, "count").data == b"1"
 
 
