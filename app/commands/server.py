@@ -16,7 +16,7 @@ from app.errors import AppError
 
 if TYPE_CHECKING:
     from app.config import Config
-    from app.findings import Finding
+    from app.doctor.findings import Finding
 
 
 class ServerConfigMissing(AppError):
@@ -97,7 +97,7 @@ def doctor(as_json: bool) -> None:
     database and the state of the deployed bundles, and says what to do about each
     problem. Nothing is changed. The exit code is 1 if there are problems.
     """
-    from app.doctor import examine
+    from app.doctor.examination import examine
 
     findings = []
     for finding in examine(os.environ):

@@ -109,7 +109,7 @@ def test_every_refusal_of_a_forecast_is_quoted():
 
 OFFLINE = {
     *("offline.py", "package.py", "training_data.py", "model_file.py", "golden.py"),
-    *("validation.py", "reference.py", "doctor.py"),
+    *("validation.py", "reference.py"),
 }
 
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
-from app import doctor
 from app.cli import cli
+from app.doctor import examination
 
 Run = Callable[..., Result]
 RunJson = Callable[..., Any]
@@ -130,4 +130,4 @@ def sale(home: Path, sale_home: Path) -> str:
 @pytest.fixture
 def no_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the doctor from loading libraries, which takes seconds."""
-    monkeypatch.setattr(doctor, "FORMATS", {})
+    monkeypatch.setattr(examination, "FORMATS", {})

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app import doctor
 from app.config import environment_name, settings
-from app.doctor import examine
-from app.findings import Finding
+from app.doctor import examination, folder, libraries
+from app.doctor.examination import examine
+from app.doctor.findings import Finding
 from app.machine import Cores, Memory
 from app.store.bundles import Bundles
 from app.store.compiled import CompiledModels
@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def look(home: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     """Examines an installation, without loading the model libraries."""
-    monkeypatch.setattr(doctor, "FORMATS", {})
+    monkeypatch.setattr(examination, "FORMATS", {})
 
     def examined(**environ: str) -> dict[str, Finding]:
         environ = {"FORETELL_HOME": str(home), "FORETELL_WORKERS": "1"} | environ
@@ -108,6 +108,10 @@ def test_wrong_settings_are_all_told(look: Look) -> None:
     assert "versions" in found
 
 
+def test_versions_of_what_batch_jobs_take_are_told(look: Look) -> None:
+    assert look()["versions"].facts.keys() >= {"dask", "distributed", "fsspec"}
+
+
 def test_missing_bundle_is_a_problem(
     look: Look, deployment_id: str, home: Path
 ) -> None:
@@ -183,7 +187,7 @@ def test_unknown_kind_of_database_is_a_problem(look: Look) -> None:
 def test_more_workers_than_cores_is_a_problem(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.machine, "cores", lambda: Cores(64, 64, 2.0))
+    monkeypatch.setattr("app.machine.cores", lambda: Cores(64, 64, 2.0))
     found = look(FORETELL_WORKERS="64", FORETELL_SCORING_THREADS="2")
     [problem] = found["cores"].problems
     assert problem.remedy == "set FORETELL_WORKERS=2"
@@ -207,7 +211,7 @@ def test_file_in_the_place_of_the_folder_is_a_problem(look: Look, home: Path) ->
 
 
 def test_full_disk_is_a_problem(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_LEAST_DISK", 2**60)
+    monkeypatch.setattr(folder, "_LEAST_DISK", 2**60)
     [problem] = look()["folder"].problems
     assert "MiB of disk are free" in problem.text
 
@@ -216,7 +220,7 @@ def test_remote_file_system_is_a_problem_for_sqlite(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = look()["folder"].facts["file_system"]
-    monkeypatch.setattr(doctor, "_REMOTE", {here})
+    monkeypatch.setattr(folder, "_REMOTE", {here})
     [problem] = look()["folder"].problems
     assert "SQLite" in problem.text
 
@@ -229,7 +233,7 @@ def test_socket_without_folder_is_a_problem(look: Look, home: Path) -> None:
 def test_too_little_memory_is_a_problem(
     look: Look, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.machine, "memory", lambda: Memory(2**40, 2**28))
+    monkeypatch.setattr("app.machine.memory", lambda: Memory(2**40, 2**28))
     [problem] = look()["memory"].problems
     assert "FORETELL_WORKERS" in problem.remedy
 
@@ -242,15 +246,15 @@ def test_libraries_load_and_telemetry_is_off(home: Path) -> None:
 
 def test_library_that_crashes_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     crash = "import ctypes; ctypes.string_at(0)"
-    monkeypatch.setitem(doctor._LOAD, "onnx", crash)
-    finding = doctor._library("onnx")
+    monkeypatch.setitem(libraries._LOAD, "onnx", crash)
+    finding = libraries.library("onnx")
     assert finding.facts["loads"] is False
     assert "ended with -11" in finding.problems[0].text
 
 
 def test_missing_openmp_names_the_package() -> None:
     reason = "OSError: libgomp.so.1: cannot open shared object file"
-    assert "libgomp1" in doctor._remedy(reason)
+    assert "libgomp1" in libraries._remedy(reason)
 
 
 def test_engines_of_models_are_counted(look: Look, deployment_id: str) -> None:

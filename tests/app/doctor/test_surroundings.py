@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from app.config import Config
-from app.surroundings import cluster, shared_files, without_password
+from app.doctor.surroundings import cluster, shared_files, without_password
 
 
 def test_nothing_elsewhere_is_nothing_to_tell(tmp_path):

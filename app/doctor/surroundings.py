@@ -7,10 +7,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from app.config import Config
+from app.doctor.findings import Finding, Problem
 from app.errors import AppError
-from app.findings import Finding, Problem
 from app.store.files import open_files
-from app.store.records import Snapshot
 
 _SECONDS: Final = 5.0
 
@@ -49,36 +48,6 @@ def cluster(config: Config) -> Finding | None:
         remedy = "start it, or correct FORETELL_DASK_SCHEDULER: tcp://HOST:PORT"
         problems.append(Problem(text, remedy))
     return Finding("dask", facts, problems)
-
-
-def hooks(snapshot: Snapshot) -> Finding | None:
-    """Whose code is run for deployments, and how apart; None if nobody's is."""
-    allowed = [
-        each
-        for each in snapshot.deployments.values()
-        if each.model_id is not None and each.settings.python_hook == each.model_id
-    ]
-    if not allowed:
-        return None
-    # What it brings is imported where there are hooks.
-    from backends.unstructured.confinement import can_isolate
-
-    is_apart = can_isolate()
-    # That it may run is its operator's will, and nothing to be put right.
-    warning = "runs the Python code of its model as the user of the service"
-    facts: dict[str, Any] = {
-        each.id: f"{warning} ({each.label}, model {each.model_id})" for each in allowed
-    }
-    facts["kept_from_network"] = is_apart
-    problems = []
-    if not is_apart:
-        problems.append(
-            Problem(
-                "the kernel does not let Python hooks be kept from the network",
-                "allow user namespaces, or keep the service from the network",
-            )
-        )
-    return Finding("python hooks", facts, problems)
 
 
 def without_password(url: str) -> str:
