@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+import pyarrow as pa
+
 from app.answering import WRITERS, Answering, Kind
 from app.batch.cutting import Head
+from app.batch.parquet import read_texts
 from app.config import Config
 from app.csv_records import spans
 from app.decode import read_csv
@@ -103,9 +104,9 @@ class RowScorer:
 
     def _passed_cells(self, record: bytes) -> Sequence[str]:
         """The passthrough cells of a record; empty where cells cannot be told apart."""
-        names = self._header.names
-        text = io.StringIO(record.decode(), newline="")
-        cells = next(csv.reader(text), [])
-        if len(cells) != len(names):
+        try:
+            # Python's reader has a limit for the length of a cell.
+            row = read_texts(record, list(self._header.names))
+        except pa.ArrowInvalid:
             return [""] * len(self._passed)
-        return [cells[place] for place in self._passed]
+        return [row[place][0].as_py() or "" for place in self._passed]

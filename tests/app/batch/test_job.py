@@ -197,6 +197,18 @@ def test_row_with_too_many_fields_passes_nothing_through(
     assert [row["id"] for row in csv.DictReader(io.StringIO(told))] == ["0", ""]
 
 
+def test_bad_row_may_have_a_long_cell(
+    parts: Callable[..., list[PartDone]], specimens: Specimens
+) -> None:
+    head, first, *_ = specimens["price"].frame.to_csv(index_label="id").splitlines()
+    long = "x" * (csv.field_size_limit() + 1)
+    bad = f"bad{',x' * head.count(',')}"
+    text = f"{head},note\n{first},{long}\n{bad},{long}\n"
+    task: dict[str, Any] = {"wishes": Wishes(passthrough=("id",))}
+    told = joined(parts("price", text, keeps_bad_rows=True, **task))
+    assert [row["id"] for row in csv.DictReader(io.StringIO(told))] == ["0", "bad"]
+
+
 def test_first_failure_of_a_part_is_told(
     parts: Callable[..., list[PartDone]], specimens: Specimens
 ) -> None:
