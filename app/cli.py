@@ -15,8 +15,10 @@ from app.commands.explain import explain
 from app.commands.humility import humility
 from app.commands.package import package
 from app.commands.score import score
+from app.commands.show import list_deployments, show
 from app.commands.tensors import io_template
 from app.commands.timeseries import ts
+from app.commands.update import update
 from app.commands.users import token, user
 
 
@@ -118,9 +120,9 @@ for verb in (
     io_template,
     bundles.validate,
     deployments.deploy,
-    deployments.list_deployments,
-    deployments.show,
-    deployments.update,
+    list_deployments,
+    show,
+    update,
     deployments.replace_model,
     deployments.disable,
     deployments.enable,

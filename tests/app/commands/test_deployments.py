@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from app.commands.deployments import SETTINGS
+from app.commands.update import SETTINGS
 from app.replacement import (
     ReplacementRefused,
     check_intervals,
