@@ -57,7 +57,8 @@ def csv_pieces(
         rows = min(_ROWS_AT_ONCE, max(1, _CELLS_AT_ONCE // len(names)))
         for batch in source.iter_batches(rows, use_threads=False):
             yield _lines(batch, spelled)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    # Python's moments end in the year 9999, and have no nanoseconds.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         text = " ".join(str(error).split())[:300]

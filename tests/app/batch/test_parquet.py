@@ -152,6 +152,9 @@ def test_moment_is_written_as_the_model_reads_it() -> None:
         pa.array([b"x"]),
         pa.array([1], pa.duration("s")),
         pa.array([10**18 + 1], pa.timestamp("ns")),
+        pa.array([1], pa.time64("ns")),
+        pa.array([10**18], pa.timestamp("us")),
+        pa.array([10**7], pa.date32()),
     ],
     ids=lambda array: str(array.type),
 )
