@@ -304,6 +304,8 @@ class _Lines:
 
     def rows(self, delimiter: str, quotechar: str) -> Iterator[list[str]]:
         """Each row's cells; none of an empty line. Raises InputRefused."""
+        # It is a cell, of whatever dialect.
+        self._end = self._end.replace(delimiter, "").replace(quotechar, "")
         try:
             for row in csv.reader(self, delimiter=delimiter, quotechar=quotechar):
                 self._since = 0

@@ -57,7 +57,7 @@ def csv_pieces(
         rows = min(_ROWS_AT_ONCE, max(1, _CELLS_AT_ONCE // len(names)))
         for batch in source.iter_batches(rows, use_threads=False):
             yield _lines(batch, spelled)
-    # Python's moments end in the year 9999, and have no nanoseconds.
+    # Python's moments end in the year 9999.
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -93,9 +93,11 @@ def _lines(batch: pa.RecordBatch, spelled: list[Callable[[Any], bytes]]) -> byte
 
 
 def _values(column: pa.Array) -> list[Any]:
+    # Python has no nanoseconds; what would be lost is refused.
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        # Python has no nanoseconds; what would be lost is refused.
         column = column.cast(pa.timestamp("us", column.type.tz))
+    elif pa.types.is_time64(column.type):
+        column = column.cast(pa.time64("us"))
     values: list[Any] = column.to_pylist()
     return values
 

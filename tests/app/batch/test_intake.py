@@ -116,6 +116,13 @@ def test_other_dialects_are_written_anew(settings, codec):
     assert records(keep(text.getvalue().encode(codec), settings, codec)) == rows
 
 
+@pytest.mark.parametrize("delimiter", "0123456789abcdef")
+def test_delimiter_may_be_any_character(delimiter):
+    data = f"x{delimiter}y\nv{delimiter}w\n"
+    kept = keep(data.encode(), CsvSettings(delimiter=delimiter))
+    assert kept == b"x,y\r\nv,w\r\n"
+
+
 def test_cell_that_is_too_long_is_refused():
     data = b"a;b\n1;" + b"x" * (intake.MOST_CELL + 1)
     with pytest.raises(InputRefused, match="field larger than"):
