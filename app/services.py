@@ -24,6 +24,7 @@ from app.slow_clients import SlowClients
 from app.store.errors import StoreUnavailable
 from app.store.files import open_files
 from app.store.jobs import Jobs
+from app.store.operations import Operations
 from app.store.records import Actor, Caller, Deployment, Snapshot
 from app.store.store import Store
 from app.unstructured.hooks import Hooks
@@ -65,6 +66,7 @@ class Services:
         self.config = config
         self.store = Store(config.database_url, config.home)
         self.jobs = Jobs(self.store.database)
+        self.operations = Operations(self.store.database)
         self.files = open_files(config.store_url or config.home.as_uri())
         self.bundles = bundles_of(config, self.files)
         self.compiled = compiled_of(config, self.files)
@@ -83,7 +85,7 @@ class Services:
         self.rate_limits = RateLimits()
         # Others than those of deployments: whoever guesses names makes no room there.
         self.logins = RateLimits(_LOGIN_PLACES)
-        self.uploads = Uploads(config, self.store)
+        self.uploads = Uploads(config, self.operations)
         self.slow_clients = SlowClients()
         self.hooks = Hooks(config, self._may_run)
         self.humility_counts = HumilityCounts()
@@ -333,7 +335,7 @@ class Services:
     def _expire(self) -> None:
         try:
             remove_expired(self.jobs, self.files, now())
-            self.store.forget_operations(now() - _OPERATIONS_KEPT)
+            self.operations.forget(now() - _OPERATIONS_KEPT)
         except Exception:
             # The database or the files may be away; it is tried again.
             log.exception("what was kept long enough is not removed")

@@ -21,8 +21,8 @@ from app.config import Config
 from app.errors import NoRoomForUpload, Overloaded
 from app.store.errors import StoreUnavailable
 from app.store.folders import locked, make_private
-from app.store.records import Operation, User, new_id
-from app.store.store import Store
+from app.store.operations import Operation, Operations
+from app.store.records import User, new_id
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class Uploads:
     as long as this worker is at it, or will be.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, operations: Operations) -> None:
         self._config = config
-        self._store = store
+        self._operations = operations
         self._folder = config.home / "uploads"
         self._slots = threading.BoundedSemaphore(_MOST)
         self._waiting: queue.SimpleQueue[tuple[Upload, Operation, User]] = (
@@ -108,7 +108,7 @@ class Uploads:
             location=None,
             updated_at=now,
         )
-        self._store.save_operation(operation)
+        self._operations.save(operation)
         with self._lock:
             self._pending[operation.id] = operation
             self._waiting.put((upload, operation, user))
@@ -202,7 +202,7 @@ class Uploads:
 
     def _save(self, operation: Operation) -> None:
         try:
-            self._store.save_operation(operation)
+            self._operations.save(operation)
         except StoreUnavailable as error:
             # Told as interrupted then, unless the database is back in time.
             log.warning("operation %s is not kept: %s", operation.id, error)

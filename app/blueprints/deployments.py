@@ -180,7 +180,7 @@ def changed(its: Asked, deployment_id: str, kind: str) -> Response:
     """202 of a change that is done already."""
     location = f"/api/v2/deployments/{deployment_id}/"
     return accepted(
-        its, operations.finish(its.services.store, its.caller, kind, location)
+        its, operations.finish(its.services.operations, its.caller, kind, location)
     )
 
 

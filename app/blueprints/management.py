@@ -28,7 +28,7 @@ def version() -> Response:
 def status(operation_id: str) -> Response:
     """How an operation goes; once it is done, where to look for what it made."""
     with asking() as its:
-        found = operations.find(its.services.store, operation_id, its.caller)
+        found = operations.find(its.services.operations, operation_id, its.caller)
         if found is None:
             raise NotFound
         response = told(operations.facts(found))

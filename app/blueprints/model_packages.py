@@ -127,7 +127,7 @@ def _check_place(given: dict[str, Any]) -> None:
 
 def _made(its: Asked, deployment_id: str) -> Response:
     operation_id = operations.finish(
-        its.services.store,
+        its.services.operations,
         its.caller,
         "Deployment creation",
         f"/api/v2/deployments/{deployment_id}/",

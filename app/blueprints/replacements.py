@@ -48,7 +48,7 @@ def replace(deployment_id: str) -> Response:
         )
         its.changed()
         operation_id = operations.finish(
-            its.services.store,
+            its.services.operations,
             its.caller,
             "Deployment model replacement",
             f"/api/v2/deployments/{deployment_id}/",

@@ -26,7 +26,8 @@ def usable(its: Asked) -> list[StoredModel]:
     snapshot, caller = its.services.snapshot, its.caller
     if caller.user.role == "predictor":
         return []
-    sent = set() if caller.user.admin else its.store.made_by(caller.user.id)
+    made_by = its.services.operations.made_by
+    sent = set() if caller.user.admin else made_by(caller.user.id)
     deployed = {
         each.model_id
         for each in snapshot.deployments.values()

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from app.management.times import moment
-from app.store.records import Caller, Operation, new_id
-from app.store.store import Store
+from app.store.operations import Operation, Operations
+from app.store.records import Caller, new_id
 
 _SILENCE: Final = timedelta(minutes=2)
 
 
-def finish(store: Store, caller: Caller, kind: str, location: str) -> str:
+def finish(operations: Operations, caller: Caller, kind: str, location: str) -> str:
     """Enter an operation that is done, and return its id.
 
     location: path of what it made or changed, from /api/v2 on.
@@ -29,13 +29,13 @@ def finish(store: Store, caller: Caller, kind: str, location: str) -> str:
         location=location,
         updated_at=now,
     )
-    store.save_operation(operation)
+    operations.save(operation)
     return operation.id
 
 
-def find(store: Store, operation_id: str, caller: Caller) -> Operation | None:
+def find(operations: Operations, operation_id: str, caller: Caller) -> Operation | None:
     """The operation, if it is the caller's to see."""
-    operation = store.operation(operation_id)
+    operation = operations.find(operation_id)
     if operation is None:
         return None
     user = caller.user

@@ -22,9 +22,10 @@ from sqlalchemy import (
 from app.errors import AppError
 from app.store.auditing import entry
 from app.store.database import Database
-from app.store.queries import is_storable, storable, tell
+from app.store.queries import tell
 from app.store.records import Actor
 from app.store.tables import jobs
+from app.store.texts import is_storable, storable
 
 Status = Literal["INITIALIZING", "RUNNING", "COMPLETED", "ABORTED", "FAILED"]
 # What a runner does next: fetch the input, score it, put the output where it is wanted.

@@ -13,12 +13,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
-    exists,
     func,
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,7 +34,6 @@ from app.store.records import (
     DeploymentSettings,
     HumilityCount,
     HumilityTotal,
-    Operation,
     StoredModel,
     Token,
     User,
@@ -47,10 +44,10 @@ from app.store.tables import (
     generation,
     humility_counts,
     models,
-    operations,
     tokens,
     users,
 )
+from app.store.texts import is_storable, storable
 
 _DEPLOYMENT_COLUMNS = tuple(column.name for column in deployments.columns)
 
@@ -68,19 +65,6 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 
 # A token is named by the beginning of its id, as a commit is.
 _TOKEN_BEGINNING = re.compile(r"[0-9a-f]{6,24}")
-
-# PostgreSQL keeps no NUL, and neither database half a surrogate pair.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def is_storable(text: str) -> bool:
-    """Whether both databases can keep the text."""
-    return _UNSTORABLE.search(text) is None
-
-
-def storable(text: str) -> str:
-    """The text, with a mark in the place of what a database cannot keep."""
-    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def raise_generation(connection: Connection) -> None:
@@ -124,7 +108,7 @@ def all_users(connection: Connection) -> list[User]:
 
 def find_user(connection: Connection, name: str) -> User | None:
     """By name."""
-    row = _row(connection, users.c.name, name)
+    row = find_row(connection, users.c.name, name)
     return None if row is None else User(*row)
 
 
@@ -180,7 +164,7 @@ def all_models(connection: Connection) -> list[StoredModel]:
 
 def find_model(connection: Connection, model_id: str) -> StoredModel | None:
     """By id."""
-    row = _row(connection, models.c.id, model_id)
+    row = find_row(connection, models.c.id, model_id)
     return None if row is None else StoredModel(*row)
 
 
@@ -197,7 +181,7 @@ def all_deployments(connection: Connection) -> list[Deployment]:
 
 def find_deployment(connection: Connection, deployment_id: str) -> Deployment | None:
     """By id."""
-    row = _row(connection, deployments.c.id, deployment_id)
+    row = find_row(connection, deployments.c.id, deployment_id)
     return None if row is None else _deployment(row)
 
 
@@ -231,46 +215,9 @@ def audit_entries(
     return [AuditEntry(*row) for row in found.all()]
 
 
-def save_operation(connection: Connection, operation: Operation) -> None:
-    """Enter an operation, or write it over the one with its id."""
-    values = asdict(operation) | {"message": storable(operation.message)}
-    made = _INSERTS[connection.dialect.name](operations).values(values)
-    connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
-
-
-def find_operation(connection: Connection, operation_id: str) -> Operation | None:
-    """By id."""
-    row = _row(connection, operations.c.id, operation_id)
-    return None if row is None else Operation(*row)
-
-
-def forget_operations(connection: Connection, before: datetime) -> int:
-    """Remove those that went on last before a moment; see `Store.forget_operations`."""
-    later = operations.alias()
-    # Whoever has sent a model package may use it: the last one tells that.
-    is_told_again = exists().where(
-        later.c.owner_id == operations.c.owner_id,
-        later.c.location == operations.c.location,
-        tuple_(later.c.updated_at, later.c.id)
-        > tuple_(operations.c.updated_at, operations.c.id),
-    )
-    says_nothing = or_(
-        operations.c.location.is_(None),
-        operations.c.location.not_like("/api/v2/modelPackages/%"),
-        is_told_again,
-    )
-    done = connection.execute(
-        operations.delete().where(operations.c.updated_at < before, says_nothing)
-    )
-    return done.rowcount
-
-
-def made_by(connection: Connection, user_id: str) -> set[str]:
-    """Locations that operations of a user have."""
-    query = select(operations.c.location).where(
-        operations.c.owner_id == user_id, operations.c.location.is_not(None)
-    )
-    return set(connection.execute(query).scalars())
+def upserting(connection: Connection, table: Table) -> Any:
+    """An insert that can be told what to do where the row is there already."""
+    return _INSERTS[connection.dialect.name](table)
 
 
 def add_humility_counts(
@@ -285,7 +232,7 @@ def add_humility_counts(
     # and never both.
     rows.sort(key=lambda row: (row["deployment_id"], row["rule_id"], row["hour"]))
     table = humility_counts
-    made = _INSERTS[connection.dialect.name](table)
+    made = upserting(connection, table)
     added = {
         name: table.c[name] + made.excluded[name] for name in ("triggered", "looked_at")
     }
@@ -342,9 +289,10 @@ def _rows(
     ).all()
 
 
-def _row(
+def find_row(
     connection: Connection, column: Column[Any], value: str
 ) -> Sequence[Any] | None:
+    """The one row that has the value in the column, which is unique."""
     # Databases refuse even to look for what they cannot keep.
     if not is_storable(value):
         return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-import math
-import re
 import secrets
 import string
 from collections.abc import Mapping
@@ -15,6 +13,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from app.store.errors import InvalidId, InvalidSetting, UnknownDeployment
+from app.store.setting_checks import (
+    ID,
+    check_choice,
+    check_column,
+    check_hex,
+    check_number,
+    check_rules,
+    check_switch,
+    check_whole,
+    rules_from_json,
+    rules_to_json,
+)
 
 if TYPE_CHECKING:
     # Imported below where there are rules: the package brings numpy.
@@ -28,7 +38,6 @@ InvalidNumbers = Literal["error", "missing"]
 UnknownCategories = Literal["missing", "error"]
 ShapOutput = Literal["margin", "probability"]
 
-_ID = re.compile(r"[0-9a-f]{24}")
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
 
@@ -39,7 +48,7 @@ def new_id() -> str:
 
 def check_id(text: str) -> str:
     """The text, when it has the form of an identifier; raises InvalidId."""
-    if not _ID.fullmatch(text):
+    if not ID.fullmatch(text):
         raise InvalidId(text)
     return text
 
@@ -208,29 +217,31 @@ class DeploymentSettings:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            _check_choice(name, getattr(self, name), choices)
+            check_choice(name, getattr(self, name), choices)
         for name in _SWITCHES:
-            _check_switch(name, getattr(self, name))
+            check_switch(name, getattr(self, name))
         for name in ("prediction_warning_lower", "prediction_warning_upper"):
             # 5 and 5.0 are one bound, and so one value.
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            object.__setattr__(self, name, check_number(name, getattr(self, name)))
         low, high = self.prediction_warning_lower, self.prediction_warning_upper
         if low is not None and high is not None and low > high:
             raise InvalidSetting(
                 "prediction_warning_upper", f"{high} is below the lower bound {low}"
             )
-        size = _whole("prediction_interval_size", self.prediction_interval_size, 1, 100)
+        size = check_whole(
+            "prediction_interval_size", self.prediction_interval_size, 1, 100
+        )
         object.__setattr__(self, "prediction_interval_size", size)
         for name, most in _LIMITS.items():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _whole(name, value, 1, most))
+                object.__setattr__(self, name, check_whole(name, value, 1, most))
         if self.association_id is not None:
-            _check_column("association_id", self.association_id)
+            check_column("association_id", self.association_id)
         for name in ("project_id", "project_model_id", "python_hook"):
-            _check_hex(name, getattr(self, name))
+            check_hex(name, getattr(self, name))
         if self.humility != ():
-            _check_rules(self.humility)
+            check_rules(self.humility)
 
     @property
     def active_rules(self) -> tuple[Rule, ...]:
@@ -240,7 +251,7 @@ class DeploymentSettings:
     def to_json(self) -> dict[str, Any]:
         """As plain data: every setting by its name."""
         return {name: getattr(self, name) for name in SETTING_NAMES} | {
-            "humility": _rules_to_json(self.humility)
+            "humility": rules_to_json(self.humility)
         }
 
     def to_stored(self) -> dict[str, Any]:
@@ -263,7 +274,7 @@ class DeploymentSettings:
         Raises InvalidSetting naming the one that is unknown or wrong.
         """
         if "humility" in values:
-            values = {**values, "humility": _rules_from_json(values["humility"])}
+            values = {**values, "humility": rules_from_json(values["humility"])}
         return cls().changed(values)
 
     def changed(self, changes: Mapping[str, Any]) -> DeploymentSettings:
@@ -428,24 +439,6 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """Something that a client asked for and that goes on after the answer.
-
-    status: INITIALIZED, RUNNING, COMPLETED or ERROR.
-    location: path of what it made, from /api/v2 on; None until it is there.
-    """
-
-    id: str
-    owner_id: str
-    created_at: datetime
-    kind: str
-    status: str
-    message: str
-    location: str | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class HumilityCount:
     """What a humility rule found in rows of an hour.
 
@@ -470,107 +463,7 @@ class HumilityTotal:
     looked_at: int
 
 
-def check_threshold(threshold: float | None) -> float | None:
-    """The threshold as float; raises InvalidSetting when it is no probability."""
-    number = _number("threshold", threshold)
-    if number is not None and not 0 <= number <= 1:
-        raise InvalidSetting("threshold", f"{number} is not between 0 and 1")
-    return number
-
-
 def check_importance(text: str) -> Importance:
     """The text, when it is an importance; raises InvalidSetting."""
-    _check_choice("importance", text, get_args(Importance))
+    check_choice("importance", text, get_args(Importance))
     return cast(Importance, text)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        wanted = " or ".join(choices)
-        raise InvalidSetting(name, f"{wanted} is expected, not {_shown(value)}")
-
-
-def _check_switch(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidSetting(name, f"true or false is expected, not {_shown(value)}")
-
-
-def _number(name: str, value: object) -> float | None:
-    if value is None:
-        return None
-    # A boolean is an int to Python, and a mistake here.
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-    raise InvalidSetting(name, f"a finite number is expected, not {_shown(value)}")
-
-
-def _whole(name: str, value: object, least: int, most: int) -> int:
-    number = _number(name, value)
-    if number is None or not number.is_integer() or not least <= number <= most:
-        raise InvalidSetting(
-            name,
-            f"a whole number from {least} to {most} is expected, not {_shown(value)}",
-        )
-    return int(number)
-
-
-def _check_column(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise InvalidSetting(name, f"a column's name is expected, not {_shown(value)}")
-
-
-def _check_hex(name: str, value: object) -> None:
-    if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
-        raise InvalidSetting(
-            name, f"24 hexadecimal digits are expected, not {_shown(value)}"
-        )
-
-
-def _rules_to_json(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
-    if not rules:
-        return []
-    from backends.humility_json import to_json
-
-    return list(map(to_json, rules))
-
-
-def _rules_from_json(cards: object) -> tuple[Rule, ...]:
-    if not isinstance(cards, list):
-        raise InvalidSetting("humility", f"a list is expected, not {_shown(cards)}")
-    if not cards:
-        return ()
-    from backends.humility import MOST_RULES
-    from backends.humility_json import InvalidRule, from_json
-
-    rules = []
-    for number, card in enumerate(cards[: MOST_RULES + 1], 1):
-        try:
-            rules.append(from_json(card))
-        except InvalidRule as error:
-            raise InvalidSetting("humility", f"rule {number}: {error}") from None
-    return tuple(rules)
-
-
-def _check_rules(rules: object) -> None:
-    from backends.humility import MOST_RULES, Rule
-
-    if not isinstance(rules, tuple) or not all(
-        isinstance(each, Rule) for each in rules
-    ):
-        raise InvalidSetting("humility", f"rules are expected, not {_shown(rules)}")
-    if len(rules) > MOST_RULES:
-        raise InvalidSetting("humility", f"there are at most {MOST_RULES} rules")
-    if len({each.id for each in rules}) < len(rules):
-        raise InvalidSetting("humility", "two rules have one id")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, str | float | bool | None):
-        return repr(value)[:64]
-    # Text of an int can be long beyond Python's own limit, of others anything.
-    return f"a value of type {type(value).__name__}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import Connection
 
 from app.store import queries, schema
-from app.store.auditing import changed
+from app.store.changes import Change, changing
 from app.store.database import Database
 from app.store.errors import (
     CannotOwn,
@@ -34,7 +33,6 @@ from app.store.records import (
     HumilityCount,
     HumilityTotal,
     Importance,
-    Operation,
     Role,
     Snapshot,
     StoredModel,
@@ -42,10 +40,16 @@ from app.store.records import (
     User,
     check_id,
     check_importance,
-    check_threshold,
     new_id,
     new_secret,
     secret_digest,
+)
+from app.store.setting_checks import check_threshold
+from app.store.texts import (
+    check_description,
+    check_name,
+    check_user_name,
+    is_storable,
 )
 
 if TYPE_CHECKING:
@@ -61,9 +65,6 @@ class Unchanged(Enum):
 
 
 _UNCHANGED: Literal[Unchanged.UNCHANGED] = Unchanged.UNCHANGED
-
-# What breaks the lines of lists and logs; other scripts' spaces and joiners do not.
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Store:
@@ -138,12 +139,12 @@ class Store:
 
     def add_user(self, name: str, *, role: Role = "user", admin: bool = False) -> User:
         """admin: the same as that role. Raises InvalidName and NameTaken."""
-        _check_user_name(name)
-        with self._change() as connection:
-            if queries.find_user(connection, name) is not None:
+        check_user_name(name)
+        with self._change() as change:
+            if queries.find_user(change.connection, name) is not None:
                 raise NameTaken(name)
             user = User(new_id(), name, _now(), "admin" if admin else role)
-            self._add(connection, user)
+            change.add(user)
         return user
 
     def update_user(
@@ -159,12 +160,14 @@ class Store:
             changes["role"] = role
         if password is not None:
             changes["password"] = password
-        with self._change() as connection:
-            old = queries.get_user(connection, name)
+        with self._change() as change:
+            old = queries.get_user(change.connection, name)
             new = replace(old, **changes)
-            if new.role == "predictor" and queries.owns_deployments(connection, old.id):
+            if new.role == "predictor" and queries.owns_deployments(
+                change.connection, old.id
+            ):
                 raise CannotOwn(name, "deployments, which are to be deleted first")
-            self._save(connection, old, new)
+            change.save(old, new)
         return new
 
     def users(self) -> list[User]:
@@ -186,10 +189,10 @@ class Store:
         Raises UnknownUser and InvalidSetting.
         """
         token, secret = _new_token(expires)
-        with self._change() as connection:
-            user = queries.get_user(connection, user_name)
+        with self._change() as change:
+            user = queries.get_user(change.connection, user_name)
             token = replace(token, user_id=user.id)
-            self._add(connection, token)
+            change.add(token)
         return token, secret
 
     def create_deployment_token(
@@ -201,12 +204,12 @@ class Store:
         Raises UnknownDeployment and InvalidSetting.
         """
         token, secret = _new_token(expires)
-        with self._change() as connection:
-            deployment = queries.get_deployment(connection, deployment_id)
+        with self._change() as change:
+            deployment = queries.get_deployment(change.connection, deployment_id)
             token = replace(
                 token, user_id=deployment.owner_id, deployment_id=deployment.id
             )
-            self._add(connection, token)
+            change.add(token)
         return token, secret
 
     def tokens(self) -> list[Token]:
@@ -220,11 +223,11 @@ class Store:
         token_id: the id, its beginning from 6 digits on, or the plain text.
         Raises UnknownToken and AmbiguousToken.
         """
-        with self._change() as connection:
-            token = queries.get_token(connection, token_id[:24])
+        with self._change() as change:
+            token = queries.get_token(change.connection, token_id[:24])
             if token.revoked_at is None:
                 old, token = token, replace(token, revoked_at=_now())
-                self._save(connection, old, token)
+                change.save(old, token)
         return token
 
     def add_model(self, model: Model, owner: str, nbytes: int) -> StoredModel:
@@ -234,11 +237,11 @@ class Store:
         Raises InvalidId, InvalidName, UnknownUser and CannotOwn.
         """
         check_id(model.id)
-        if not queries.is_storable(model.name + model.target):
+        if not is_storable(model.name + model.target):
             raise InvalidName("The model's name or target has broken characters")
-        with self._change() as connection:
-            user = _owner(connection, owner)
-            found = queries.find_model(connection, model.id)
+        with self._change() as change:
+            user = _owner(change.connection, owner)
+            found = queries.find_model(change.connection, model.id)
             if found is not None:
                 return found
             stored = StoredModel(
@@ -251,7 +254,7 @@ class Store:
                 owner_id=user.id,
                 nbytes=nbytes,
             )
-            self._add(connection, stored)
+            change.add(stored)
         return stored
 
     def create_deployment(
@@ -273,13 +276,13 @@ class Store:
         Raises InvalidName, InvalidId, InvalidSetting, UnknownUser, CannotOwn,
         UnknownModel and DeploymentIdTaken.
         """
-        _check_name(label, "A label")
+        check_name(label, "A label")
         threshold = check_threshold(threshold)
         chosen = new_id() if deployment_id is None else check_id(deployment_id)
-        with self._change() as connection:
-            user = _owner(connection, owner)
-            queries.check_model(connection, model_id)
-            if queries.find_deployment(connection, chosen) is not None:
+        with self._change() as change:
+            user = _owner(change.connection, owner)
+            queries.check_model(change.connection, model_id)
+            if queries.find_deployment(change.connection, chosen) is not None:
                 raise DeploymentIdTaken(chosen)
             now = _now()
             deployment = Deployment(
@@ -293,10 +296,10 @@ class Store:
                 created_at=now,
                 updated_at=now,
                 deployed_at=now,
-                description=_check_description(description),
+                description=check_description(description),
                 importance=check_importance(importance),
             )
-            self._add(connection, deployment)
+            change.add(deployment)
         return deployment
 
     def deployments(self) -> list[Deployment]:
@@ -328,22 +331,22 @@ class Store:
         """
         changes: dict[str, Any] = {}
         if label is not None:
-            _check_name(label, "A label")
+            check_name(label, "A label")
             changes["label"] = label
         if not isinstance(threshold, Unchanged):
             changes["threshold"] = check_threshold(threshold)
         if enabled is not None:
             changes["enabled"] = enabled
         if not isinstance(description, Unchanged):
-            changes["description"] = _check_description(description)
+            changes["description"] = check_description(description)
         if importance is not None:
             changes["importance"] = check_importance(importance)
-        with self._change() as connection:
-            old = queries.get_deployment(connection, deployment_id)
+        with self._change() as change:
+            old = queries.get_deployment(change.connection, deployment_id)
             if settings is not None:
                 changes["settings"] = old.settings.changed(settings)
             new = replace(old, **changes, updated_at=_now())
-            self._save(connection, old, new)
+            change.save(old, new)
         return new
 
     def replace_model(
@@ -361,14 +364,14 @@ class Store:
         reason: told in the audit, and nowhere else.
         Raises UnknownDeployment and UnknownModel.
         """
-        with self._change() as connection:
-            old = queries.get_deployment(connection, deployment_id)
-            queries.check_model(connection, model_id)
+        with self._change() as change:
+            old = queries.get_deployment(change.connection, deployment_id)
+            queries.check_model(change.connection, model_id)
             if check is not None:
                 check(old)
             now = _now()
             new = replace(old, model_id=model_id, updated_at=now, deployed_at=now)
-            self._save(connection, old, new, reason)
+            change.save(old, new, reason)
         return new
 
     def share_deployment(
@@ -388,19 +391,19 @@ class Store:
         wanted: by a user's name, whether it is shared. The owner's stays as it is.
         Raises UnknownDeployment and UnknownUser.
         """
-        with self._change() as connection:
-            old = queries.get_deployment(connection, deployment_id)
+        with self._change() as change:
+            old = queries.get_deployment(change.connection, deployment_id)
             # In the order in which they came.
             found = dict.fromkeys(old.shared_with, True)
             for name, shared in wanted.items():
-                found[queries.get_user(connection, name).id] = shared
+                found[queries.get_user(change.connection, name).id] = shared
             found.pop(old.owner_id, None)
             shared_with = tuple(each for each, shared in found.items() if shared)
             if shared_with == old.shared_with:
                 # Nothing changes, and the audit has nothing to tell.
                 return old
             new = replace(old, shared_with=shared_with, updated_at=_now())
-            self._save(connection, old, new)
+            change.save(old, new)
         return new
 
     def set_enabled(self, deployment_id: str, enabled: bool) -> Deployment:
@@ -408,19 +411,19 @@ class Store:
         return self.update_deployment(deployment_id, enabled=enabled)
 
     def change_humility(
-        self, deployment_id: str, change: Callable[[Deployment], Sequence[Rule]]
+        self, deployment_id: str, rules: Callable[[Deployment], Sequence[Rule]]
     ) -> Deployment:
-        """Put the rules that `change` makes of a deployment in the place of its own.
+        """Put the rules that `rules` makes of a deployment in the place of its own.
 
-        change: gets the deployment as it is, with no other change until the end; what
+        rules: gets the deployment as it is, with no other change until the end; what
             it raises leaves everything as it was.
         Raises UnknownDeployment and InvalidSetting.
         """
-        with self._change() as connection:
-            old = queries.get_deployment(connection, deployment_id)
-            settings = replace(old.settings, humility=tuple(change(old)))
+        with self._change() as change:
+            old = queries.get_deployment(change.connection, deployment_id)
+            settings = replace(old.settings, humility=tuple(rules(old)))
             new = replace(old, settings=settings, updated_at=_now())
-            self._save(connection, old, new)
+            change.save(old, new)
         return new
 
     def add_humility_counts(self, counts: Sequence[HumilityCount]) -> None:
@@ -452,13 +455,9 @@ class Store:
 
         Raises UnknownDeployment.
         """
-        with self._change() as connection:
-            deployment = queries.get_deployment(connection, deployment_id)
-            tokens = queries.tokens_of(connection, deployment.id)
-            queries.delete(connection, deployment)
-            gone: tuple[queries.Record, ...] = (*tokens, deployment)
-            for each in gone:
-                self._tell(connection, each, None)
+        with self._change() as change:
+            deployment = queries.get_deployment(change.connection, deployment_id)
+            change.delete(deployment)
 
     def audit(
         self,
@@ -474,67 +473,8 @@ class Store:
         with self._database.read() as connection:
             return queries.audit_entries(connection, object_id, most, before)
 
-    def save_operation(self, operation: Operation) -> None:
-        """Enter an operation, or write it over the one with its id.
-
-        The generation stays: workers look at operations when they are asked for one.
-        """
-        with self._database.write() as connection:
-            queries.save_operation(connection, operation)
-
-    def operation(self, operation_id: str) -> Operation | None:
-        """By id; None if there is none."""
-        with self._database.read() as connection:
-            return queries.find_operation(connection, operation_id)
-
-    def forget_operations(self, before: datetime) -> int:
-        """Remove operations that nobody asks for any more; returns how many.
-
-        before: with time zone; those that went on since then stay. So does, of each
-        model package, what says that a user has sent it.
-        """
-        with self._database.write() as connection:
-            return queries.forget_operations(connection, before)
-
-    def made_by(self, user_id: str) -> set[str]:
-        """Locations of what the user's operations made."""
-        with self._database.read() as connection:
-            return queries.made_by(connection, user_id)
-
-    def _add(self, connection: Connection, record: queries.Record) -> None:
-        queries.add(connection, record)
-        self._tell(connection, None, record)
-
-    def _save(
-        self,
-        connection: Connection,
-        old: User | Token | Deployment,
-        new: User | Token | Deployment,
-        reason: str | None = None,
-    ) -> None:
-        queries.save(connection, new)
-        self._tell(connection, old, new, reason)
-
-    def _tell(
-        self,
-        connection: Connection,
-        old: queries.Record | None,
-        new: queries.Record | None,
-        reason: str | None = None,
-    ) -> None:
-        if self._actor.via == "api":
-            _check_hook_stays(old, new)
-        entry = changed(self._actor, old, new, _now())
-        if entry is not None:
-            if reason is not None:
-                entry = replace(entry, after={**(entry.after or {}), "reason": reason})
-            queries.tell(connection, entry)
-
-    @contextmanager
-    def _change(self) -> Iterator[Connection]:
-        with self._database.write() as connection:
-            queries.raise_generation(connection)
-            yield connection
+    def _change(self) -> AbstractContextManager[Change]:
+        return changing(self._database, self._actor)
 
 
 def _now() -> datetime:
@@ -547,16 +487,6 @@ def _owner(connection: Connection, name: str) -> User:
     if user.role == "predictor":
         raise CannotOwn(name, "nothing: a predictor asks for predictions alone")
     return user
-
-
-def _check_hook_stays(old: queries.Record | None, new: queries.Record | None) -> None:
-    """Raise InvalidSetting where code would be allowed to be run."""
-    if isinstance(new, Deployment):
-        before = old.settings.python_hook if isinstance(old, Deployment) else None
-        if new.settings.python_hook not in (None, before):
-            raise InvalidSetting(
-                "python_hook", "is set on the server only, by its command line"
-            )
 
 
 def _new_token(expires: timedelta | None) -> tuple[Token, str]:
@@ -574,30 +504,6 @@ def _new_token(expires: timedelta | None) -> tuple[Token, str]:
         deployment_id=None,
     )
     return token, secret
-
-
-def _check_name(name: str, what: str) -> None:
-    if not name or name != name.strip():
-        raise InvalidName(f"{what} is not empty and has no space at its ends")
-    if _CONTROL.search(name):
-        raise InvalidName(f"{what} has no control characters")
-    if len(name) > 256:
-        raise InvalidName(f"{what} has at most 256 characters")
-
-
-def _check_description(text: str | None) -> str | None:
-    if text and (len(text) > 10_000 or not queries.is_storable(text)):
-        raise InvalidName(
-            "A description has at most 10000 characters, none of them broken"
-        )
-    return text or None
-
-
-def _check_user_name(name: str) -> None:
-    _check_name(name, "A user name")
-    if ":" in name:
-        # Basic authorization is `name:token`, split at the first colon.
-        raise InvalidName("A user name has no colon")
 
 
 def _expiry(start: datetime, after: timedelta | None) -> datetime | None:

@@ -12,7 +12,7 @@ from app.config import Config
 from app.model_cache import ModelCache
 from app.services import Services, now
 from app.store.errors import StoreUnavailable
-from app.store.records import Operation
+from app.store.operations import Operation
 from backends.bundle import BundleRejected
 from backends.humility import Humbled, NoOperation, Rule, UncertainPrediction
 
@@ -146,10 +146,10 @@ def test_worker_forgets_operations_of_days_ago(services, deployed):
     old = now() - timedelta(days=2)
     user = services.store.users()[0].id
     made = Operation("f" * 24, user, old, "upload", "ERROR", "", None, old)
-    services.store.save_operation(made)
+    services.operations.save(made)
     stopping = threading.Event()
     services.start(stopping.is_set)
-    wait_until(lambda: services.store.operation(made.id) is None)
+    wait_until(lambda: services.operations.find(made.id) is None)
     stopping.set()
 
 

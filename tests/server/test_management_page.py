@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from app.store.operations import Operations
 from tests.server.processes import ROOT, Server, wait_for
 from tests.server.served_models import BIN, FIRST, ServedModels, environment
 
@@ -82,7 +83,8 @@ def test_lines_of_the_page_work(
     assert made.shared_with == (store.user_by_name("bob").id,)
     assert "Sex of a penguin" in {each.label for each in store.deployments()}
     # The package is checked after its answer.
+    operations = Operations(store.database)
     wait_for(
-        lambda: any("modelPackages" in each for each in store.made_by(models.user))
+        lambda: any("modelPackages" in each for each in operations.made_by(models.user))
     )
     store.dispose()

@@ -25,7 +25,8 @@ from app.cli import cli
 from app.config import Config
 from app.factory import create_app
 from app.services import Services
-from app.store.records import Operation, new_id
+from app.store.operations import Operation
+from app.store.records import new_id
 from tests.conftest import Site, make_site
 from tests.specimens import Specimen, compile_specimen
 
@@ -304,11 +305,11 @@ def test_operation_without_a_worker_is_an_error(api: Api) -> None:
     operation = Operation(
         new_id(), user_id, then, "model package upload", "RUNNING", "", None, then
     )
-    api.services.store.save_operation(operation)
+    api.services.operations.save(operation)
     told = api("GET", f"status/{operation.id}/").json
     assert told["status"] == "ERROR" and "interrupted by a restart" in told["message"]
     now = replace(operation, updated_at=datetime.now(UTC))
-    api.services.store.save_operation(now)
+    api.services.operations.save(now)
     assert api("GET", f"status/{operation.id}/").json["status"] == "RUNNING"
 
 

@@ -21,11 +21,11 @@ from app.store.records import (
     Token,
     User,
     check_id,
-    check_threshold,
     new_id,
     new_secret,
     secret_digest,
 )
+from app.store.setting_checks import check_threshold
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = User("a" * 24, "ann", NOW)

@@ -1,12 +1,11 @@
-"""Roles, sharing, the audit and operations."""
+"""Roles, sharing and the audit."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from app.store.errors import CannotOwn, InvalidSetting, UnknownDeployment, UnknownUser
-from app.store.records import Actor, Caller, Operation, new_id
+from app.store.records import Actor, Caller
 
 SECRET = "scrypt:32768:8:1$salt$" + "ab" * 64
 
@@ -263,54 +262,3 @@ def test_audit_is_read_in_pieces(store):
     numbers = [each.number for each in first + then]
     assert numbers == sorted(numbers, reverse=True)
     assert store.audit("\0") == store.audit("f" * 24) == []
-
-
-def operation(user, **changes):
-    now = datetime.now(UTC)
-    made = Operation(new_id(), user.id, now, "upload", "INITIALIZED", "", None, now)
-    return replace(made, **changes)
-
-
-def test_operation_is_written_over(store, people):
-    made = operation(people["user"])
-    store.save_operation(made)
-    assert store.operation(made.id) == made
-    later = replace(
-        made,
-        status="COMPLETED",
-        location="/api/v2/modelPackages/1/",
-        updated_at=made.updated_at + timedelta(seconds=1),
-    )
-    store.save_operation(later)
-    assert store.operation(made.id) == later
-    assert store.operation("f" * 24) is store.operation("\0") is None
-
-
-def test_old_operations_are_forgotten(store, people):
-    ann, bob = people["user"], people["predictor"]
-    package, other = "/api/v2/modelPackages/m/", "/api/v2/deployments/d/"
-    now, day = datetime.now(UTC), timedelta(days=1)
-    old = {
-        name: operation(user, location=place, updated_at=now - days * day)
-        for name, user, place, days in (
-            ("sent", ann, package, 9),
-            ("sent again", ann, package, 8),
-            ("sent by bob", bob, package, 9),
-            ("changed", ann, other, 2),
-            ("failed", ann, None, 2),
-            ("at it", ann, None, 0),
-        )
-    }
-    for each in old.values():
-        store.save_operation(each)
-    assert store.forget_operations(now - day) == 3
-    kept = {name for name, each in old.items() if store.operation(each.id)}
-    # What says that somebody has sent a package stays, once.
-    assert kept == {"sent again", "sent by bob", "at it"}
-    assert store.made_by(ann.id) == {package}
-
-
-def test_operation_leaves_the_generation(store, people):
-    before = store.generation()
-    store.save_operation(operation(people["user"], message="a\0b"))
-    assert store.generation() == before
