@@ -61,6 +61,7 @@ from app.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
+from app.front import methods_of
 from app.humility_changes import HumilityRefused, SeriesUnknown, UnknownRule
 from app.management.projects import UnknownProject
 from app.replacement import ReplacementRefused, ThresholdRefused
@@ -235,11 +236,9 @@ def _http(error: HTTPException) -> Response:
 def _not_allowed() -> MethodNotAllowed | None:
     """What there is to say of an address that is there, but for its slash at the end
     and for the method: routing tells only of one of the two."""
-    path = request.path
-    other = path.rstrip("/") if path.endswith("/") else f"{path}/"
     adapter = current_app.create_url_adapter(request)
-    methods = adapter.allowed_methods(other) if adapter is not None else ()
-    return MethodNotAllowed(list(methods)) if methods else None
+    methods = methods_of(adapter, request.path) if adapter is not None else []
+    return MethodNotAllowed(methods) if methods else None
 
 
 def _any(error: Exception) -> Response:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 from werkzeug.wsgi import ClosingIterator
 
 from app.access_log import RECORD, RequestRecord
@@ -28,8 +29,9 @@ Headers = list[tuple[str, str]]
 Answered = tuple[Headers, list[bytes]]
 DirectAnswer = Callable[..., Answered]
 
+# Of the documents' own addresses, and of those that are none.
+_METHODS = "OPTIONS, POST"
 _CORS = [
-    ("Access-Control-Allow-Methods", "OPTIONS, POST"),
     ("Access-Control-Allow-Credentials", "true"),
     (
         "Access-Control-Expose-Headers",
@@ -80,6 +82,7 @@ class Front:
         self._urls = flask.url_map.bind("")
         # Clients ask for the same few paths again and again.
         self._find = lru_cache(maxsize=1024)(self._direct_view)
+        self._methods = lru_cache(maxsize=1024)(self._methods_of)
 
     def __call__(
         self, environ: WSGIEnvironment, start: StartResponse
@@ -89,6 +92,11 @@ class Front:
         if "//" in path:
             path = environ["PATH_INFO"] = re.sub("//+", "/", path)
         record = environ[RECORD] = RequestRecord()
+        view = None
+        # Flask has an answer of its own to those who want to talk of something else.
+        if environ["REQUEST_METHOD"] == "POST" and "HTTP_UPGRADE" not in environ:
+            view = self._find(path)
+        methods = _METHODS if view is not None else self._methods(path)
 
         def answer(
             status: str,
@@ -98,14 +106,11 @@ class Front:
             milliseconds = record.milliseconds
             headers.append(("X-DataRobot-Execution-Time", str(milliseconds)))
             headers.append(("X-DataRobot-Request-ID", record.request_id))
+            headers.append(("Access-Control-Allow-Methods", methods))
             headers.extend(_CORS)
             record.write(environ["REQUEST_METHOD"], path, int(status[:3]), headers)
             return start(status, headers, exc_info)
 
-        view = None
-        # Flask has an answer of its own to those who want to talk of something else.
-        if environ["REQUEST_METHOD"] == "POST" and "HTTP_UPGRADE" not in environ:
-            view = self._find(path)
         if view is None:
             parts = self._through_flask(environ, answer)
         else:
@@ -114,11 +119,13 @@ class Front:
             return ClosingIterator(parts, partial(_drain, environ))
         return parts
 
+    def _methods_of(self, path: str) -> str:
+        """What may be asked of an address, as browsers are told it."""
+        return ", ".join(methods_of(self._urls, _text(path))) or _METHODS
+
     def _direct_view(self, path: str) -> DirectAnswer | None:
-        # WSGI hands bytes of UTF-8 over as Latin-1.
-        text = path.encode("latin-1").decode(errors="replace")
         try:
-            endpoint, named = self._urls.match(text, "POST")
+            endpoint, named = self._urls.match(_text(path), "POST")
         except HTTPException:
             return None
         view = self._flask.view_functions[endpoint]
@@ -135,6 +142,19 @@ class Front:
                 return self._flask.make_response(found)(environ, answer)
         answer("200 OK", headers)
         return parts
+
+
+def methods_of(urls: MapAdapter, path: str) -> list[str]:
+    """What may be asked of an address, with a slash at its end or without; of one that
+    is none nothing."""
+    other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    # Routing knows an address whose method is another only as it is written there.
+    return sorted({*urls.allowed_methods(path), *urls.allowed_methods(other)})
+
+
+def _text(path: str) -> str:
+    """A path's characters: WSGI hands bytes of UTF-8 over as Latin-1."""
+    return path.encode("latin-1").decode(errors="replace")
 
 
 def _has_body(environ: WSGIEnvironment) -> bool:

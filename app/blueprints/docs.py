@@ -54,7 +54,7 @@ def page() -> Response:
     return response
 
 
-@docs.get("/docs/<name>")
+@docs.get("/docs/<name>", strict_slashes=False)
 def file(name: str) -> Response:
     """A part of the page."""
     if name not in _FILES:

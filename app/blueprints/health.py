@@ -16,13 +16,13 @@ def ping() -> Response:
     return jsonify(response="pong")
 
 
-@health.get("/healthz")
+@health.get("/healthz", strict_slashes=False)
 def healthz() -> Response:
     """The process answers."""
     return jsonify(status="ok")
 
 
-@health.get("/readyz")
+@health.get("/readyz", strict_slashes=False)
 def readyz() -> Response:
     """The deployed models are loaded, and the server is not about to stop."""
     if not current_services().is_ready:

@@ -15,7 +15,7 @@ metrics = Blueprint("metrics", __name__)
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@metrics.get("/metrics")
+@metrics.get("/metrics", strict_slashes=False)
 def scrape() -> Response:
     """Deployments and their engines, for this machine only.
 

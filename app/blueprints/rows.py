@@ -38,7 +38,7 @@ def facts(deployment_id: str) -> Response:
     return _told(deployment_id, description.facts)
 
 
-@rows.get("/<deployment_id>/openapi.json")
+@rows.get("/<deployment_id>/openapi.json", strict_slashes=False)
 def document(deployment_id: str) -> Response:
     """The same as an OpenAPI document, from which clients make their requests.
 

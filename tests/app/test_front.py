@@ -195,3 +195,31 @@ def test_predictions_are_direct_views(app):
 def test_prediction_never_enters_flask(predict, app, monkeypatch):
     monkeypatch.setattr(app.wsgi_app, "_through_flask", None)
     assert predict("churn", ROW, "application/json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/predApi/v1.0/deployments/1/predictions", "OPTIONS, POST"),
+        ("/api/v2/deployments/1/predictions/", "OPTIONS, POST"),
+        ("/api/v2/deployments/1/", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/api/v2/deployments/1", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/api/v2/deployments/1/status", "OPTIONS, PATCH"),
+        (
+            "/api/v2/deployments/1/humilityRules/",
+            "GET, HEAD, OPTIONS, POST, PUT",
+        ),
+        ("/api/v2/batchPredictions/1/csvUpload/", "OPTIONS, PUT"),
+        ("/ping", "GET, HEAD, OPTIONS"),
+        ("/no/such/page", "OPTIONS, POST"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_browsers_are_told_the_methods_of_an_address(ways, method, path, methods):
+    headers = ways[0].open(path, method=method).headers
+    assert headers.getlist("Access-Control-Allow-Methods") == [methods]
+
+
+def test_a_slash_at_the_end_makes_no_difference(ways):
+    rules = ways[0].application.url_map.iter_rules()
+    assert [str(rule) for rule in rules if rule.strict_slashes is not False] == []
