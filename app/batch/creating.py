@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from app.answering import Answering
 from app.batch.arguments import columns_of, explanations_of
+from app.batch.rights import check_role
 from app.batch.spec import BatchSpec, CsvSettings, TimeseriesSettings
 from app.batch.telling import told_spec
 from app.batch.uploading import queued
@@ -18,7 +19,6 @@ from app.errors import (
     DeploymentIsExternal,
     DeploymentNotActive,
     IsUnstructured,
-    NotPermitted,
     OutputColumnsClash,
     OutputColumnsRefused,
     TakesTensors,
@@ -60,7 +60,7 @@ def create(its: Asked) -> Job:
     if most is not None:
         its.services.rate_limits.check(deployment.id, most)
     _check_csv(spec)
-    _check_predictor(its, spec)
+    check_role(its.caller.user, spec.intake_settings, spec.output_settings)
     _check_places(spec, its.services.config)
     _check_model(its, deployment, spec)
     job = _job(its, deployment, spec)
@@ -87,16 +87,6 @@ def _check_csv(spec: BatchSpec) -> None:
         text_codec(spec.csv_settings.encoding)
     except UnsupportedMediaType as error:
         raise InvalidFields({"csvSettings": {"encoding": str(error)}}) from None
-
-
-def _check_predictor(its: Asked, spec: BatchSpec) -> None:
-    """Raise NotPermitted where a predictor would have the server read or write."""
-    types = {spec.intake_settings["type"], spec.output_settings["type"]}
-    if its.caller.user.role == "predictor" and types != {"localFile"}:
-        raise NotPermitted(
-            f"User {its.caller.user.id} may ask for predictions: the intake and the"
-            " output of their batch jobs are localFile"
-        )
 
 
 def _check_places(spec: BatchSpec, config: Config) -> None:

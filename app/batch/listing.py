@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
+from app.batch.rights import check_role
 from app.errors import DeploymentNotActive, InsufficientScope
 from app.management.requests import Asked
 from app.store.jobs import Job, UnknownJob
@@ -32,11 +33,14 @@ def find_open(its: Asked, job_id: str) -> Job:
     """The same of a job that may take input: of a deployment that it could be made of.
 
     Raises UnknownDeployment for one that is deleted, or shared with the caller no
-    longer, DeploymentNotActive, and what `find` does.
+    longer, DeploymentNotActive, NotPermitted where its owner has become a predictor,
+    and what `find` does.
     """
     job = find(its, job_id)
     if not its.deployment(job.deployment_id).enabled:
         raise DeploymentNotActive
+    owner = its.services.snapshot.users[job.owner_id]
+    check_role(owner, job.spec["intakeSettings"], job.spec["outputSettings"])
     return job
 
 

@@ -123,6 +123,38 @@ def test_predictor_has_files_of_their_own_alone(
     assert (told.status_code, told.json) == (403, {"message": text})
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [each[:2] for each in OF_A_JOB if each[0] in ("PUT", "POST")]
+)
+def test_predictor_brings_no_input_to_an_older_job_elsewhere(
+    shared: Shared,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    method: str,
+    path: str,
+) -> None:
+    config = replace(shared.services.config, batch_locations=str(tmp_path))
+    monkeypatch.setattr(shared.services, "config", config)
+    place = {"type": "filesystem", "path": str(tmp_path / "rows.csv")}
+    churn = shared.caller.site.deployments["churn"]
+    asked = {"deploymentId": churn, "outputSettings": place}
+    job_id = shared.ask("sue", "POST", "", json=asked).json["id"]
+    own = shared.job("sue")
+    store = shared.services.store
+    store.update_user("sue", role="predictor")
+    try:
+        for who in ("sue", "root"):
+            answer = shared.ask(who, method, f"{job_id}/{path}", b"a\n1\n")
+            assert answer.status_code == 403
+            assert "may ask for predictions" in answer.json["message"]
+        assert (
+            shared.ask("sue", "PUT", f"{own}/csvUpload/", b"a\n1\n").status_code == 202
+        )
+    finally:
+        store.update_user("sue", role="user")
+        shared.services.refresh()
+
+
 def unknown(job_id: str) -> dict[str, str]:
     return {"message": f"Batch prediction job {job_id} cannot be found"}
 
