@@ -67,16 +67,21 @@ def _check_intervals(its: Asked, deployment: Deployment, wanted: Any) -> None:
 def _check_project(
     its: Asked, deployment: Deployment, wanted: Mapping[str, Any]
 ) -> None:
-    """Raises InvalidFields for the project of somebody else's deployment, whose clients
-    this one would answer."""
+    """Raises InvalidFields for a project that is none of the owner's.
+
+    Whoever has a project answers its clients: users hand out their own, and only
+    admins what is nobody's yet.
+    """
     project_id = wanted.get("project_id")
-    if its.caller.user.admin or project_id in (None, deployment.settings.project_id):
+    # One that is no id is told as that.
+    deployment.settings.changed(wanted)
+    if its.caller.user.admin or project_id is None:
         return
-    if any(
-        each.project_address[0] == project_id and each.owner_id != deployment.owner_id
+    if not any(
+        each.project_address[0] == project_id and each.owner_id == deployment.owner_id
         for each in its.services.snapshot.deployments.values()
     ):
-        text = "This is the project of another user's deployment"
+        text = "This is no project of your deployments: only admins give them others"
         raise InvalidFields({"foretell": {"projectId": text}})
 
 
@@ -95,7 +100,7 @@ def put_rules(deployment_id: str) -> Response:
     with asking() as its:
         deployment = its.changeable(deployment_id)
         given = its.body(RulesChange())["data"]
-        rules = [humility.read(card) for card in given]
+        rules = humility.read_all(given, "data")
         model, folder = _model(its, deployment)
         new = humility.put(its.store, deployment_id, model, folder, rules, behind=False)
         its.changed()

@@ -17,7 +17,7 @@ from app.management.times import moment
 from app.store.records import Deployment, HumilityTotal, new_id
 from app.store.store import Store
 from backends.humility import Rule
-from backends.humility_json import from_json, to_json
+from backends.humility_json import InvalidRule, from_json, to_json
 from backends.model import Model
 from schemas.errors import greater_than
 from schemas.management import InvalidFields
@@ -31,6 +31,22 @@ def cards(deployment: Deployment) -> list[dict[str, Any]]:
 def read(card: Mapping[str, Any]) -> Rule:
     """The rule of a card, which gets an id if it has none; raises InvalidRule."""
     return from_json({"id": new_id(), **card})
+
+
+def read_all(cards: Sequence[Mapping[str, Any]], field: str) -> list[Rule]:
+    """The same of several; raises InvalidFields for all that are wrong.
+
+    field: of the request, which has them.
+    """
+    rules, problems = [], {}
+    for place, card in enumerate(cards):
+        try:
+            rules.append(read(card))
+        except InvalidRule as error:
+            problems[str(place)] = str(error)
+    if problems:
+        raise InvalidFields({field: problems})
+    return rules
 
 
 def put(

@@ -104,7 +104,7 @@ CHANGES = [
         {"foretell": {"rowsPerRequest": 5, "approvalWorkflow": True}},
         {"rows_per_request": 5, "approval_workflow": True},
     ),
-    ({"foretell": {"projectId": "a" * 24}}, {"project_id": "a" * 24}),
+    ({"foretell": {"projectModelId": "a" * 24}}, {"project_model_id": "a" * 24}),
     ({"targetDrift": {"enabled": False}, "segmentAnalysis": {"attributes": []}}, {}),
 ]
 
@@ -182,13 +182,26 @@ def test_wrong_changes_are_refused_by_field(change, kept, sent, errors):
     assert kept() == DeploymentSettings()
 
 
-def test_the_project_of_another_user_is_not_taken(predict, change, kept):
+def test_users_take_no_project_but_their_own(predict, change, kept):
     others = predict.services.store.create_deployment("theirs", "root", None).id
     predict.services.refresh()
-    answer = change({"foretell": {"projectId": others}})
-    assert answer.status == 422
-    told = "This is the project of another user's deployment"
-    assert message_of(answer)["errors"] == {"foretell": {"projectId": told}}
+    # One that nobody has yet may be that of another user's clients.
+    for project in (others, "a" * 24):
+        answer = change({"foretell": {"projectId": project}})
+        assert answer.status == 422
+        told = "This is no project of your deployments: only admins give them others"
+        assert message_of(answer)["errors"] == {"foretell": {"projectId": told}}
+        assert kept().project_id is None
+
+
+def test_admins_give_projects_that_owners_hand_on(predict, api, change, kept):
+    first = predict.deploy("churn")
+    wanted = {"foretell": {"projectId": "a" * 24}}
+    path = f"deployments/{first}/settings/"
+    assert api_of(predict, "root").ask("PATCH", path, wanted).status == 202
+    assert change(wanted).status == 202
+    assert kept().project_id == "a" * 24
+    assert change({"foretell": {"projectId": None}}).status == 202
     assert kept().project_id is None
 
 
@@ -274,6 +287,20 @@ def test_rules_are_put_in_the_place_of_all(api, deployment):
     assert api.ask("PUT", path, {"data": []}).json == {"data": []}
 
 
+def test_every_wrong_rule_of_several_is_told(api, deployment):
+    path = f"deployments/{deployment}/humilityRules/"
+    wrong = {"data": [{**RULE, "id": "x"}, RULE, {"name": "x"}]}
+    answer = api.ask("PUT", path, wrong)
+    assert answer.status == 422
+    assert message_of(answer)["errors"] == {
+        "data": {
+            "0": "id: 24 lower-case hexadecimal digits are expected",
+            "2": "a rule: trigger is missing",
+        }
+    }
+    assert list(api.items(path)) == []
+
+
 def test_rules_of_the_api_are_held_against_rows(api, deployment, predict, specimens):
     path = f"deployments/{deployment}/humilityRules/"
     wide = {"type": "uncertain_prediction", "lower": 0, "upper": 1}
@@ -321,7 +348,7 @@ def test_wrong_rules_are_refused_with_the_command_lines_words(
     for method, body in (("POST", rule), ("PUT", {"data": [rule]})):
         answer = api.ask(method, path, body)
         assert answer.status == 422
-        assert said in message_of(answer)["message"]
+        assert said in json.dumps(message_of(answer))
     assert list(api.items(path)) == []
 
 
