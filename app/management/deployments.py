@@ -126,7 +126,7 @@ def _target_name(card: Model | None, stored: StoredModel | None) -> str | None:
     if stored is None:
         return None
     is_forecast = card is not None and card.time_series is not None
-    return f"{stored.target} (actual)" if is_forecast else stored.target
+    return f"{stored.target} (actual)" if is_forecast else stored.target or None
 
 
 def target_type(task: str | None) -> str | None:

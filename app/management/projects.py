@@ -36,7 +36,7 @@ def project_facts(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "stage": "modeling",
         "autopilotMode": None,
         "created": moment(deployment.created_at),
-        "target": stored.target if stored else None,
+        "target": (stored.target or None) if stored else None,
         "targetType": target_type(stored.task) if stored else None,
         "metric": None,
         "partition": None,

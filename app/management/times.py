@@ -7,4 +7,5 @@ from datetime import UTC, datetime
 
 def moment(time: datetime) -> str:
     """RFC 3339 in UTC, to the microsecond: `2021-10-04T18:17:51.954000Z`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = time.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")

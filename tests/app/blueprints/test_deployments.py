@@ -102,6 +102,17 @@ def test_target_types_are_in_words_of_clients(api, site, name, target_type):
     assert shap == (name != "plan")
 
 
+@pytest.mark.parametrize("kind", ["forward", "send"])
+def test_no_target_is_told_as_null(request, kind):
+    caller = request.getfixturevalue(kind)
+    api = api_of(caller)
+    deployment = caller.site.deployments["digits"]
+    model = api.get(f"deployments/{deployment}/")["model"]
+    assert (model["targetType"], model["targetName"]) == ("Unstructured", None)
+    project = api.get(f"projects/{model['projectId']}/")
+    assert (project["targetType"], project["target"]) == ("Unstructured", None)
+
+
 def test_external_deployments_have_no_prediction_server(api, site):
     told = api.get(f"deployments/{site.deployments['external']}/")
     assert told["defaultPredictionServer"] is told["modelPackage"] is None
