@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -278,8 +277,7 @@ def _write_statistics(
 ) -> None:
     content = reference.statistics(model, rows.columns, rows.actual, holdout)
     content["impact"] = impact
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    (folder / bundle.STATISTICS).write_text(text + "\n", encoding="utf-8")
+    bundle.write_json(folder / bundle.STATISTICS, content)
 
 
 def _write_reference(folder: Path, table: pa.Table, rows: int) -> int:

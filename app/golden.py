@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from app.training_data import spread
 from backends.base import Backend
-from backends.bundle import GOLDEN
+from backends.bundle import GOLDEN, write_json
 from backends.by_distance import member
 from backends.features import Columns, DataError, Decoder
 from backends.model import Feature, Label, Model
@@ -55,8 +55,7 @@ class Golden:
             "values": self.values.tolist(),
             "raw": self.raw.tolist(),
         }
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        (folder / GOLDEN).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / GOLDEN, content)
 
     @classmethod
     def read(cls, folder: Path) -> Golden:

@@ -9,8 +9,9 @@ import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from backends import tars
 from backends.model import InvalidModelCard, Model
 
 CARD = "model.json"
@@ -41,9 +42,6 @@ _MAX_BYTES = 16 * 2**30
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\.][^\x00-\x1f\x7f/\\]*")
 _MAX_NAME = 100
 
-_BLOCK = 512
-_PIECE = 2**20
-
 
 class BundleRejected(ValueError):
     """The bundle is not whole, was changed, or does not answer as it should."""
@@ -62,6 +60,15 @@ def write(folder: Path, model: Model) -> Model:
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
     return read(folder)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain data as a file of a bundle: one line, UTF-8.
+
+    Raises ValueError for numbers that JSON has not.
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> Model:
@@ -139,22 +146,19 @@ def unpack(tar: Path, folder: Path, *, max_bytes: int = _MAX_BYTES) -> Model:
 
     Raises BundleRejected; what was written until then is left to the caller.
     """
-    # Only headers are parsed here, one block each: tarfile's own reader follows
-    # extended headers of any size and knows many kinds of member.
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise BundleRejected(f"the folder {str(folder)!r} is not empty")
-    left = max_bytes
-    with tar.open("rb") as archive:
-        for _ in range(_MAX_FILES):
-            member = _next_member(archive)
-            if member is None:
-                return read(folder)
-            left -= member.size
-            if left < 0:
-                raise BundleRejected(f"the tar holds more than {max_bytes} bytes")
-            _extract(archive, member, folder)
-    raise BundleRejected(f"the tar holds more than {_MAX_FILES - 1} files")
+
+    def place(name: str) -> Path:
+        _check_name(name)
+        return folder / name
+
+    try:
+        tars.unpack(tar, place, max_files=_MAX_FILES - 1, max_bytes=max_bytes)
+    except tars.TarRefused as error:
+        raise BundleRejected(str(error)) from error
+    return read(folder)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -210,34 +214,3 @@ def _checksum(card: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _next_member(archive: IO[bytes]) -> tarfile.TarInfo | None:
-    """Parse one header; None at the end of the tar."""
-    header = archive.read(_BLOCK)
-    if header == bytes(_BLOCK):
-        return None
-    try:
-        member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
-        raise BundleRejected(f"the tar is damaged: {error}") from error
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-        raise BundleRejected(f"{member.name!r} in the tar is not a regular file")
-    if member.size < 0:
-        raise BundleRejected(f"{member.name!r} in the tar has no size")
-    _check_name(member.name)
-    return member
-
-
-def _extract(archive: IO[bytes], member: tarfile.TarInfo, folder: Path) -> None:
-    try:
-        with (folder / member.name).open("xb") as file:
-            for start in range(0, member.size, _PIECE):
-                piece = archive.read(min(_PIECE, member.size - start))
-                file.write(piece)
-            whole = file.tell() == member.size
-    except FileExistsError as error:
-        raise BundleRejected(f"{member.name!r} is in the tar twice") from error
-    padding = -member.size % _BLOCK
-    if not whole or len(archive.read(padding)) != padding:
-        raise BundleRejected("the tar is cut short")

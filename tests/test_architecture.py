@@ -79,6 +79,7 @@ LAYERS = {
     "app.store.*": [
         *("app.store", "app.store.*", "app.errors"),
         *("backends.model", "backends.humility", "backends.humility_json"),
+        "backends.tars",
     ],
     "app.batch.places": ["app.config", "app.errors"],
     "app.pace": [],
@@ -169,6 +170,7 @@ NEVER_IN_A_REQUEST = {
     "NotShared": "told as UnknownModel",
     "LocationRefused": "told as InvalidFields",
     "InvalidTar": "the library serves the model then",
+    "TarRefused": "told as BundleRejected or InvalidTar",
     "InvalidId": "looked for where identifiers are compared",
     "UnknownModel": "told as ModelUnavailable",
     "ModelFileRejected": "told as ModelUnavailable when a model is loaded",

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.rows.closeness import allowed, first_beyond
 from app.rows.made_up import Record, make_rows
 from app.rows.plain import PlainAnswers
 from app.rows.samples import Samples, check_answer
 from backends import bundle
 from backends.base import ModelFileRejected
-from backends.bundle import GOLDEN
+from backends.bundle import GOLDEN, write_json
 from backends.features import DataError
 from backends.model import Model
 from backends.tensors import io_json
@@ -28,9 +29,8 @@ from backends.tensors.pixels import Pixels
 # Relative, and absolute for each unit of an output's largest number. Graphs compute in
 # float32, whose sums depend on the width of the processor's vectors and on how many
 # rows come together: summed in another order, ten convolutions and a softmax differed
-# by a third of this. What they answer in float16 has three digits.
+# by a third of this.
 _TOLERANCE = (1e-4, 1e-5)
-_HALF_TOLERANCE = (1e-2, 1e-3)
 
 # Of larger outputs a bundle keeps so many numbers, evenly spread.
 _MOST_KEPT = 1024
@@ -89,18 +89,13 @@ class Answer:
                 raise ValueError(f"{place} is another text")
             return 0.0
         wanted = self.values.astype(np.float64)
-        relative, absolute = _TOLERANCE
-        if self.dtype == "float16":
-            relative, absolute = _HALF_TOLERANCE
-        scale = float(np.max(np.abs(wanted), initial=0.0))
-        difference = np.abs(answered.values.astype(np.float64) - wanted)
-        wrong = ~(difference <= relative * np.abs(wanted) + absolute * scale)
-        if wrong.any():
-            first = int(np.argmax(wrong))
+        found = answered.values.astype(np.float64)
+        first = first_beyond(found, wanted, allowed(wanted, self.dtype, _TOLERANCE))
+        if first is not None:
             raise ValueError(
                 f"{place} differs: {answered.values[first]} instead of {wanted[first]}"
             )
-        return float(np.max(difference, initial=0.0))
+        return float(np.max(np.abs(found - wanted), initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +111,7 @@ class Golden:
             for answer in self.answers
         ]
         content = {"rows": list(self.rows), "answers": answers}
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        (folder / GOLDEN).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / GOLDEN, content)
 
     @classmethod
     def read(cls, folder: Path) -> Golden:

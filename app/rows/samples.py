@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.rows.closeness import allowed, first_beyond
 from backends import strict_json
 from backends.features import DataError
 from backends.strict_json import Value
@@ -22,7 +23,6 @@ Array = NDArray[Any]
 # Relative, and absolute for each unit of the largest number: what is expected may come
 # from the library that trained the model, and be rounded.
 _TOLERANCE = (1e-4, 1e-4)
-_HALF_TOLERANCE = (1e-2, 1e-3)
 # Levels of 255 by which pictures may differ; JPEG changes pictures.
 _PNG_LEVELS = 1
 _JPEG_LEVELS = 12
@@ -81,17 +81,13 @@ def _check(field: Field, expected: Value, found: Array) -> None:
         wanted = _wanted(field, expected)
         if wanted.size != found.size:
             expected.refuse(f"the model answers {found.size} numbers")
-        relative, absolute = _TOLERANCE
-        if found.dtype == np.float16:
-            relative, absolute = _HALF_TOLERANCE
-        scale = float(np.max(np.abs(wanted), initial=0.0))
-        _check_close(expected, found, wanted, relative * abs(wanted) + absolute * scale)
+        tolerances = allowed(wanted, str(found.dtype), _TOLERANCE)
+        _check_close(expected, found, wanted, tolerances)
 
 
-def _check_close(value: Value, found: Array, wanted: Array, allowed: Array) -> None:
-    wrong = ~(np.abs(found.astype(np.float64) - wanted) <= allowed)
-    if wrong.any():
-        first = int(np.argmax(wrong))
+def _check_close(value: Value, found: Array, wanted: Array, tolerances: Array) -> None:
+    first = first_beyond(found, wanted, tolerances)
+    if first is not None:
         value.refuse(
             f"the model answers {found[first]}, where {wanted[first]} is expected"
         )
@@ -123,5 +119,5 @@ def _check_picture(picture: Picture, expected: Value, found: Array) -> None:
     is_jpeg = "image/jpeg" in (media_type, images.media_type(picture))
     levels = _JPEG_LEVELS if is_jpeg else _PNG_LEVELS
     unit = abs(picture.high - picture.low) / 255 / min(picture.std)
-    allowed = np.full(wanted.shape, (levels + 0.5) * unit)
-    _check_close(expected, answered, wanted, allowed)
+    tolerances = np.full(wanted.shape, (levels + 0.5) * unit)
+    _check_close(expected, answered, wanted, tolerances)

@@ -23,7 +23,7 @@ from app.rows.plain import PlainAnswers
 from app.rows.samples import Samples, check_answer
 from backends import bundle
 from backends.base import ModelFileRejected
-from backends.bundle import GOLDEN
+from backends.bundle import GOLDEN, write_json
 from backends.features import DataError
 from backends.model import PYTHON, Model
 from backends.tensors import io_json, npy
@@ -160,8 +160,7 @@ def make(folder: str, samples: str | None) -> int:
         if len(requests) >= _LEAST and size > _MOST_BYTES:
             break
     content = {"requests": [each.to_json() for each in requests]}
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    (path / GOLDEN).write_text(text + "\n", encoding="utf-8")
+    write_json(path / GOLDEN, content)
     compare(requests, GraphBackend(path, model))
     return len(requests)
 
