@@ -6,16 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from app.admission import Admission
-from app.batch.expiry import remove_expired
-from app.batch.starting import ensure_runner
 from app.batch.transfers import Transfers, most_transfers
 from app.bulk import BulkPool
+from app.chores import Chores
 from app.config import Config
+from app.fetching import Fetching
 from app.humility_counts import HumilityCounts
 from app.model_cache import ModelCache
 from app.rate_limits import RateLimits
@@ -38,15 +38,6 @@ _CATCH_UP_SECONDS = 0.02
 
 # How long requests wait for others that look at the store.
 _TAKE_UP_SECONDS = 5.0
-
-# Between two additions to the counts in the database, each a write.
-_COUNTS_SECONDS = 1.0
-
-# Between two looks for what was kept long enough.
-_EXPIRY_SECONDS = 60.0
-
-# Clients that wait for an operation ask for it every few seconds.
-_OPERATIONS_KEPT = timedelta(days=1)
 
 # Of how many users' passwords the tries of a minute are counted.
 _LOGIN_PLACES = 1024
@@ -89,20 +80,22 @@ class Services:
         self.slow_clients = SlowClients()
         self.hooks = Hooks(config, self._may_run)
         self.humility_counts = HumilityCounts()
+        self.fetching = Fetching(self.files, self.bundles, self.compiled)
+        self.chores = Chores(
+            config,
+            self.store,
+            self.jobs,
+            self.operations,
+            self.files,
+            self.humility_counts,
+        )
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0
         self._refreshing = threading.Lock()
         self._is_following = True
-        self._next_counts = 0.0
-        self._next_expiry = 0.0
-        self._is_keeping = True
-        self._is_running_jobs = True
         self._loaded = threading.Event()
-        # Models that deployments wait for with their old ones, and those that cannot
-        # be fetched, with the reason.
+        # Models that deployments wait for with their old ones.
         self._awaited: set[str] = set()
-        self._unfetched: dict[str, str] = {}
-        self._is_fetching = False
         self._is_stopping: Callable[[], bool] = lambda: False
 
     def store_of(self, caller: Caller) -> Store:
@@ -137,14 +130,14 @@ class Services:
         """
         with self._taking_up():
             is_known = self.store.generation() == self.snapshot.generation
-            if is_known and all(map(self._is_on_its_way, self._awaited)):
+            if is_known and all(map(self.fetching.is_on_its_way, self._awaited)):
                 return
             new = self.store.snapshot()
             pending = self._pending(new)
             awaited = {
                 each: new.deployments[each].model_id
                 for each in pending
-                if self._is_on_its_way(new.deployments[each].model_id)
+                if self.fetching.is_on_its_way(new.deployments[each].model_id)
             }
             if pending:
                 deployments = {**new.deployments, **pending}
@@ -179,15 +172,6 @@ class Services:
         self._next_catch_up = moment + _CATCH_UP_SECONDS
         self._refresh_safely()
         return self.snapshot is not before
-
-    def _is_on_its_way(self, model_id: str | None) -> bool:
-        # Seconds, of a large model, in which nothing else of the store would count.
-        return (
-            self._is_fetching
-            and model_id is not None
-            and model_id not in self._unfetched
-            and not self.bundles.has(model_id)
-        )
 
     def _pending(self, new: Snapshot) -> Mapping[str, Deployment]:
         # Only models that were in use are worth the wait: a model that nobody asked
@@ -253,8 +237,8 @@ class Services:
         self._refresh_safely()
         threading.Thread(target=self._follow, name="refresh", daemon=True).start()
         if self.config.store_url:
-            self._is_fetching = True
-            threading.Thread(target=self._fetch, name="fetch", daemon=True).start()
+            pause = self.config.refresh_seconds
+            self.fetching.start(self._wanted, is_stopping, pause)
         self.slow_clients.start(is_stopping)
 
     def _follow(self) -> None:
@@ -263,43 +247,11 @@ class Services:
             self._refresh_safely()
             if not self._loaded.is_set():
                 self._warm()
-            if time.monotonic() >= self._next_counts:
-                self._keep_counts()
-                self._start_runner()
-                self._next_counts = time.monotonic() + _COUNTS_SECONDS
-            if time.monotonic() >= self._next_expiry:
-                # Removing much takes long, and nothing else here is to wait for it.
-                threading.Thread(
-                    target=self._expire, name="expiry", daemon=True
-                ).start()
-                self._next_expiry = time.monotonic() + _EXPIRY_SECONDS
+            self.chores.do()
             wait.wait(self.config.refresh_seconds)
 
-    def _fetch(self) -> None:
-        """Have the models of other servers here before a request asks for them."""
-        # The first look takes longest: libraries are loaded, a connection is opened.
-        with suppress(OSError):
-            self.files.exists("bundles/")
-        wait = threading.Event()
-        while not self._is_stopping():
-            wanted = _models(self.snapshot.deployments) | self._awaited
-            for model_id in sorted(wanted):
-                if not self.bundles.has(model_id):
-                    self._fetch_one(model_id)
-            wait.wait(self.config.refresh_seconds)
-
-    def _fetch_one(self, model_id: str) -> None:
-        try:
-            # First: the bundle says that all is here.
-            self.compiled.fetched(model_id)
-            self.bundles.path(model_id)
-        except Exception as error:
-            # Requests for it say so; it may come with the store's return.
-            if self._unfetched.get(model_id) != str(error):
-                log.warning("model %s is not on this server: %s", model_id, error)
-            self._unfetched[model_id] = str(error)
-        else:
-            self._unfetched.pop(model_id, None)
+    def _wanted(self) -> set[str]:
+        return _models(self.snapshot.deployments) | self._awaited
 
     def _refresh_safely(self) -> None:
         try:
@@ -321,41 +273,9 @@ class Services:
             deployment.model_id == deployment.settings.python_hook == model_id
         )
 
-    def _keep_counts(self) -> None:
-        try:
-            self.humility_counts.keep(self.store)
-        except Exception:
-            # They are held until the database is back.
-            if self._is_keeping:
-                log.exception("counts of humility rules cannot be kept")
-            self._is_keeping = False
-        else:
-            self._is_keeping = True
-
-    def _expire(self) -> None:
-        try:
-            remove_expired(self.jobs, self.files, now())
-            self.operations.forget(now() - _OPERATIONS_KEPT)
-        except Exception:
-            # The database or the files may be away; it is tried again.
-            log.exception("what was kept long enough is not removed")
-
-    def _start_runner(self) -> None:
-        """Have batch jobs go on, whoever was at them before."""
-        try:
-            if self.jobs.is_any_waiting():
-                ensure_runner(self.config)
-        except Exception:
-            # As with the store: it is tried again.
-            if self._is_running_jobs:
-                log.exception("batch jobs cannot be run")
-            self._is_running_jobs = False
-        else:
-            self._is_running_jobs = True
-
     def finish(self) -> None:
         """Keep what is still to be kept, in a worker that ends."""
-        self._keep_counts()
+        self.chores.keep_counts()
         self.close()
 
     def _warm(self) -> None:
@@ -364,7 +284,7 @@ class Services:
         for model_id in sorted(_models(self.snapshot.deployments)):
             if self.models.is_full:
                 break
-            if not self._is_on_its_way(model_id):
+            if not self.fetching.is_on_its_way(model_id):
                 self._load(model_id)
         self._loaded.set()
 

@@ -176,7 +176,7 @@ def test_counts_wait_for_a_store_that_is_away(services, deployed, monkeypatch, c
         keep(counts)
 
     monkeypatch.setattr(services.store, "add_humility_counts", add_humility_counts)
-    monkeypatch.setattr("app.services._COUNTS_SECONDS", 0.01)
+    monkeypatch.setattr("app.chores._COUNTS_SECONDS", 0.01)
     services.humility_counts.count(deployed, [RULE], HUMBLED)
     stopping = threading.Event()
     services.start(stopping.is_set)

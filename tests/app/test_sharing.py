@@ -297,7 +297,7 @@ def replaced(
     services.refresh()
     services.models.get(old.model.id)
     # As in a worker; what its thread does is done here by hand.
-    monkeypatch.setattr(services, "_is_fetching", True)
+    monkeypatch.setattr(services.fetching, "_is_on", True)
     store.replace_model(made, new.model.id)
     services.refresh()
     yield Replaced(services, made, old, new)
@@ -310,7 +310,7 @@ def test_replaced_model_serves_until_the_new_one_is_here(
     assert replaced.model_id == replaced.old.model.id
     new = replaced.new.model.id
     one.bundles.put(replaced.new.folder, new)
-    replaced.services._fetch_one(new)
+    replaced.services.fetching._fetch(new)
     replaced.services.refresh()
     assert replaced.model_id == new
     assert new in replaced.services.models
@@ -320,7 +320,7 @@ def test_replaced_model_goes_where_the_new_one_cannot_be_fetched(
     replaced: Replaced,
 ) -> None:
     new = replaced.new.model.id
-    replaced.services._fetch_one(new)
+    replaced.services.fetching._fetch(new)
     replaced.services.refresh()
     assert replaced.model_id == new
     with pytest.raises(UnknownModel):
