@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.server.processes import Server, running
+from app.config import Config
+from tests.server.fronting import fronting
+from tests.server.processes import Endpoint, Server, running
 from tests.server.served_models import ServedModels, make_once
 
 
@@ -44,4 +46,37 @@ def server(
     """The default server; tests leave it as they found it."""
     home = tmp_path_factory.mktemp("server") / "home"
     with running(models, home) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def behind(
+    request: pytest.FixtureRequest,
+    models: ServedModels,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """A server on a unix socket, with the module's SETTINGS."""
+    folder = tmp_path_factory.mktemp("behind")
+    settings = {"bind": f"unix:{folder}/s", **request.module.SETTINGS}
+    with running(models, folder / "home", **settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def front_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where nginx writes."""
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest.fixture(scope="module")
+def front(
+    request: pytest.FixtureRequest,
+    behind: Server,
+    models: ServedModels,
+    front_folder: Path,
+) -> Iterator[Endpoint]:
+    """nginx before that server; the module's BESIDE_THE_SITE says more of it."""
+    config = Config(bind=f"unix:{behind.path}", **request.module.SETTINGS)
+    more = getattr(request.module, "BESIDE_THE_SITE", "")
+    with fronting(models, front_folder, config, more) as started:
         yield started

@@ -11,12 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from app.config import Config
 from app.nginx import site
 from tests.server.processes import Endpoint, end, wait_for
 from tests.server.served_models import ServedModels
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+_NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+# Where the tests must run, a missing nginx is an error of each.
+needs_nginx = pytest.mark.skipif(
+    _NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
+)
 
 _MAIN = """\
 {user}
@@ -46,7 +53,7 @@ def fronting(
 
     folder: where it writes. more: said beside the site, for all that nginx serves.
     """
-    assert NGINX is not None, "nginx is not installed"
+    assert _NGINX is not None, "nginx is not installed"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,7 +67,7 @@ def fronting(
     main.write_text(_MAIN.format(user=user, folder=folder, site=text, more=more))
     with open(folder / "output.log", "wb") as output:
         process = subprocess.Popen(
-            [NGINX, "-p", folder, "-e", folder / "error.log", "-c", main],
+            [_NGINX, "-p", folder, "-e", folder / "error.log", "-c", main],
             stdout=output,
             stderr=output,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.config import Config
-from tests.server.fronting import NGINX, fronting
+from tests.server.fronting import fronting, needs_nginx
 from tests.server.processes import (
     Endpoint,
     Server,
@@ -40,37 +39,9 @@ MAX_BODY = 52_428_800
 KEY = "the-server's-key"
 LEGACY = f"/predApi/v1.0/deployments/{FIRST}/predictions"
 
-# Where the tests must run, a missing nginx is an error of each.
-pytestmark = pytest.mark.skipif(
-    NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
-)
-
-
-@pytest.fixture(scope="module")
-def behind(
-    models: ServedModels, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """The server on a unix socket."""
-    folder = tmp_path_factory.mktemp("behind")
-    bind = f"unix:{folder}/s"
-    with running(models, folder / "home", bind=bind, datarobot_key=KEY) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def front_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where nginx writes."""
-    return tmp_path_factory.mktemp("nginx")
-
-
-@pytest.fixture(scope="module")
-def front(
-    behind: Server, models: ServedModels, front_folder: Path
-) -> Iterator[Endpoint]:
-    config = Config(bind=f"unix:{behind.path}")
-    with fronting(models, front_folder, config) as started:
-        yield started
-
+pytestmark = needs_nginx
+# Of the server behind nginx.
+SETTINGS = {"datarobot_key": KEY}
 
 # What an answer's headers say about one request alone.
 _OWN = {"date", "x-datarobot-execution-time", "x-datarobot-request-id", "server"}

@@ -5,16 +5,13 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.config import Config
 from app.store.tars import pack
-from tests.server.fronting import NGINX, fronting
-from tests.server.processes import Endpoint, Server, read_response, running, wait_for
+from tests.server.fronting import needs_nginx
+from tests.server.processes import Endpoint, Server, read_response, wait_for
 from tests.server.served_jobs import PATH, head, make, scoring
 from tests.server.served_models import ServedModels, padded_body
 
@@ -23,35 +20,11 @@ MAX_UPLOAD = 80_000_000
 SIZE = 60_000_000
 SMALL = b"x,y,colour\n1,2,red\n"
 
-# Where the tests must run, a missing nginx is an error of each.
-pytestmark = pytest.mark.skipif(
-    NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
-)
+pytestmark = needs_nginx
+# Of the server behind nginx.
+SETTINGS = {"max_upload": MAX_UPLOAD}
 # As an administrator may have it for everything else.
-_GZIP = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;"
-
-
-@pytest.fixture(scope="module")
-def behind(
-    models: ServedModels, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("behind")
-    bind = f"unix:{folder}/s"
-    with running(models, folder / "home", bind=bind, max_upload=MAX_UPLOAD) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where nginx writes."""
-    return tmp_path_factory.mktemp("nginx")
-
-
-@pytest.fixture(scope="module")
-def front(behind: Server, models: ServedModels, folder: Path) -> Iterator[Endpoint]:
-    config = Config(bind=f"unix:{behind.path}", max_upload=MAX_UPLOAD)
-    with fronting(models, folder, config, _GZIP) as started:
-        yield started
+BESIDE_THE_SITE = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;"
 
 
 def held(folder: Path) -> int:
@@ -78,7 +51,7 @@ def ended(front: Endpoint, job_id: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_large_input_passes_through_while_it_is_sent(
-    front: Endpoint, behind: Server, folder: Path, chunked: bool
+    front: Endpoint, behind: Server, front_folder: Path, chunked: bool
 ) -> None:
     job_id, body = make(front), padded_body(SIZE)
     place = f"{PATH}{job_id}/csvUpload/"
@@ -92,7 +65,7 @@ def test_large_input_passes_through_while_it_is_sent(
         opened.sendall(head(front, "PUT", place, announced) + pieces[0])
         # The server has what was sent, nginx nothing.
         wait_for(lambda: received(behind, job_id) > half - 2**21)
-        assert held(folder) == 0
+        assert held(front_folder) == 0
         opened.sendall(pieces[1])
         answer = read_response(opened)
     assert (answer.status, answer.body) == (202, b"{}")
@@ -132,7 +105,7 @@ def test_download_comes_while_the_job_runs_and_as_it_is(
 
 
 def test_large_output_is_not_held(
-    front: Endpoint, behind: Server, folder: Path
+    front: Endpoint, behind: Server, front_folder: Path
 ) -> None:
     part = b"x\n" * 10_000_000
     with scoring(behind, part, part, part) as job:
@@ -140,7 +113,7 @@ def test_large_output_is_not_held(
         with front.open_socket(120) as opened:
             opened.sendall(head(front, "GET", f"{PATH}{job.id}/download/"))
             assert opened.recv(1000, 0).startswith(b"HTTP/1.1 200")
-            assert held(folder) == 0
+            assert held(front_folder) == 0
         path = f"{PATH}{job.id}/download/"
         output = front.ask("GET", path, None, front.headers())
         assert output.body == part * 3
