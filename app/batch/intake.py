@@ -19,7 +19,7 @@ from typing import IO, Final
 from app.batch.cutting import cut_one
 from app.batch.spec import CsvSettings
 from app.csv_records import cut, read_header
-from app.errors import AppError, BodyUnreadable, NoDataToPredict
+from app.errors import AppError, BodyTooLarge, BodyUnreadable, NoDataToPredict
 
 # No record is longer, in bytes or characters: a quote that is never closed would make
 # one of all that follows it.
@@ -73,6 +73,16 @@ def normalised(
         yield from _checked(pieces, most_columns, is_part)
     else:
         yield from _rewritten(pieces, settings, codec, most_columns, is_part)
+
+
+def capped(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The same pieces; raises BodyTooLarge for more bytes than `most`."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise BodyTooLarge(f"The input is larger than {most} bytes")
+        yield piece
 
 
 def joined(parts: Iterable[IO[bytes]], most_columns: int) -> Iterator[bytes]:

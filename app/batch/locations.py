@@ -13,7 +13,7 @@ from functools import partial
 from typing import IO, Any, Final
 
 from app.batch import parquet
-from app.batch.intake import normalised
+from app.batch.intake import capped, normalised
 from app.batch.output_types import numbers_of, spelling_of
 from app.batch.patience import Patience, TooSlow
 from app.batch.places import (
@@ -31,7 +31,6 @@ from app.batch.spec import BatchSpec, CsvSettings
 from app.batch.web import download, upload
 from app.body import text_codec
 from app.config import Config
-from app.errors import BodyTooLarge
 from app.pace import STEP
 from app.store.errors import InvalidStoreUrl
 from app.store.files import Files, Objects
@@ -61,9 +60,10 @@ def fetch(
     patience = Patience(check_job)
     with _source(settings, config, patience) as source:
         size = 0
-        sent = _capped(_read(source, patience), config)
+        sent = capped(_read(source, patience), config.max_upload)
+        pieces = _pieces(job, sent, files, config)
         with files.writer(job.input_path) as target:
-            for piece in _capped(_pieces(job, sent, files, config), config):
+            for piece in capped(pieces, config.max_upload):
                 check_job()
                 size += target.write(piece)
     return size
@@ -126,15 +126,6 @@ def _step(source: IO[bytes]) -> bytes:
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces)
-
-
-def _capped(pieces: Iterable[bytes], config: Config) -> Iterator[bytes]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > config.max_upload:
-            raise BodyTooLarge(f"The input is larger than {config.max_upload} bytes")
-        yield piece
 
 
 def _parts(job: Job, files: Files, check_job: Callable[[], None]) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Final
 
 from app.batch.expiry import StorageFailed
-from app.batch.intake import InputRefused, joined, normalised
+from app.batch.intake import InputRefused, capped, joined, normalised
 from app.batch.spec import BatchSpec, CsvSettings
 from app.body import Decompressor, decompressor_of, text_codec
 from app.errors import (
@@ -115,6 +115,8 @@ def finish_parts(services: Services, job: Job) -> Job:
         _check_complete(names)
         parts = _opened(services, [f"{folder}/{name}" for name in names])
         pieces = joined(parts, services.config.max_columns)
+        # Each part was small enough; all of them may not be.
+        pieces = capped(pieces, services.config.max_upload)
         return sending.keep(sending.during(pieces))
 
 
@@ -184,12 +186,7 @@ def _normalised(
         config.max_columns,
         is_part=is_part,
     )
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > config.max_upload:
-            raise BodyTooLarge(f"The body is larger than {config.max_upload} bytes")
-        yield piece
+    yield from capped(pieces, config.max_upload)
 
 
 def inflated(

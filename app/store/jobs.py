@@ -321,12 +321,14 @@ class Jobs:
     def expired(self, now: datetime, uploads_before: datetime) -> list[Job]:
         """Jobs whose files are to be removed.
 
-        uploads_before: those made earlier that still wait for their input are as well.
+        uploads_before: those made earlier that still wait for their input are as well,
+            unless it is on its way.
         """
         never_sent = and_(
             jobs.c.phase == "upload",
             jobs.c.status == "INITIALIZING",
             jobs.c.created_at < uploads_before,
+            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now),
         )
         with self._database.read() as connection:
             rows = connection.execute(

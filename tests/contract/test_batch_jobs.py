@@ -337,6 +337,19 @@ def test_upload_over_the_limit_is_refused(serve, monkeypatch):
     assert small.put(small.job(), bomb, Content_Encoding="gzip").status_code == 413
 
 
+def test_parts_over_the_limit_in_all_are_refused(serve, monkeypatch):
+    monkeypatch.setattr(batch, "ensure_runner", lambda config: False)
+    caller = serve(max_upload=10)
+    small = Batch(caller, caller.site.tokens["ann@example.com"])
+    job_id = small.job()
+    for number in range(2):
+        answer = small.put(job_id, b"a\n123456\n", f"csvUpload/part/{number}/")
+        assert answer.status_code == 202
+    answer = small.ask("POST", f"{PATH}{job_id}/csvUpload/finalizeMultipart/")
+    assert answer.status_code == 413
+    assert small.status(job_id)["status"] == "ABORTED"
+
+
 def test_no_upload_is_taken_without_a_place_for_it(serve, monkeypatch):
     caller = serve()
     own = Batch(caller, caller.site.tokens["ann@example.com"])

@@ -70,6 +70,18 @@ def test_jobs_that_wait_for_an_input_go_after_a_day(kept):
     assert not is_kept(jobs, files, old) and is_kept(jobs, files, new)
 
 
+def test_job_stays_while_its_input_is_sent(kept):
+    jobs, files, add = kept
+    waiting = {"status": "INITIALIZING", "phase": "upload", "runner": "upload-1"}
+    made = NOW - timedelta(hours=25)
+    sent, given_up = (
+        add(created_at=made, lease_until=NOW + timedelta(seconds=left), **waiting)
+        for left in (60, -60)
+    )
+    remove_expired(jobs, files, NOW)
+    assert is_kept(jobs, files, sent) and not is_kept(jobs, files, given_up)
+
+
 def test_running_jobs_stay_however_old(kept):
     jobs, files, add = kept
     job = add(created_at=NOW - timedelta(days=9), status="RUNNING", phase="score")
