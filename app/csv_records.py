@@ -9,11 +9,15 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from app.errors import BodyTooLarge, BodyUnreadable, NoDataToPredict
 from backends.features import MISSING_NUMBERS
+
+Ints = NDArray[np.int64]
 
 # One CSV record, as Arrow's reader and Python's see it: a quote opens a quoted field at
 # the start of a field only; elsewhere it is a character like any other.
@@ -24,6 +28,7 @@ _RECORD_PATTERN = (
 )
 _RECORD = re.compile(_RECORD_PATTERN)
 _RECORDS = re.compile(rb"(?:" + _RECORD_PATTERN + rb"(?:\r\n?|\n))*+")
+_NEWLINE = ord("\n")
 _NEWLINES = re.compile(rb"[\r\n]*+")
 
 
@@ -72,6 +77,20 @@ def spans(data: bytes, columns: int) -> Iterator[tuple[int, int]]:
         if end > start or columns == 1:
             yield start, after
         start = after
+
+
+def bounds(data: bytes, columns: int) -> tuple[Ints, Ints]:
+    """The same as `spans`, as arrays: int64 (n,) where records begin, and end."""
+    if not data or b'"' in data or b"\r" in data or columns == 1:
+        found = np.array([*spans(data, columns)], np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == _NEWLINE) + 1
+    if not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    starts = np.append(0, ends[:-1])
+    is_record = characters[starts] != _NEWLINE
+    return starts[is_record], ends[is_record]
 
 
 def count_records(data: bytes, columns: int) -> int:

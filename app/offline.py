@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, NoReturn
@@ -21,9 +21,10 @@ from app.batch.cluster import Cluster
 from app.batch.cutting import read_head
 from app.batch.job import ModelPlace, PartDone, Task, score_part
 from app.batch.planning import parts_left
+from app.batch.series import Shelf
 from app.config import Config
 from app.errors import AppError, BodyUnreadable, NoDataToPredict
-from app.store.files import open_files
+from app.store.files import Folder, open_files
 from app.store.records import new_id
 
 # By the end of the output file's name.
@@ -44,7 +45,7 @@ def score_file(task: Task, source: Path, target: Path, config: Config) -> int:
     """Score a CSV file into a CSV or JSON file; returns how many rows that has.
 
     The output has the columns of the HTTP answer, and appears under its name when it
-    is complete. Memory does not grow with the file, unless its rows are of time series.
+    is complete. Memory does not grow with the file, but with a time series in it.
     Where there is a Dask cluster, its workers score with a deployed model; what they
     need goes through the files that servers share.
 
@@ -59,9 +60,9 @@ def score_file(task: Task, source: Path, target: Path, config: Config) -> int:
         _check_utf8(file)
         head = read_head(file, config.max_columns)
         task = replace(task, head=head, kind=kind, output=None)
-        with _placed(task, source, config) as (task, scheduler), _progress(file) as bar:
-            for done in _scored(task, file, scheduler, config):
-                separator = WRITERS[kind].separator if done.number else b""
+        with _placed(task, source, config) as placed, _progress(file) as bar:
+            for done in _scored(file, placed, config):
+                separator = WRITERS[kind].separator if rows and done.rows else b""
                 output.write(separator + _output(done))
                 bar.update(done.rows)
                 rows += done.rows
@@ -70,14 +71,23 @@ def score_file(task: Task, source: Path, target: Path, config: Config) -> int:
     return rows
 
 
-def _scored(
-    task: Task, file: IO[bytes], scheduler: str, config: Config
-) -> Iterator[PartDone]:
-    with (
-        tempfile.TemporaryDirectory(prefix="foretell-") as folder,
-        Cluster(scheduler, config.scoring_threads, Path(folder)) as cluster,
-    ):
-        yield from cluster.map(partial(score_part, task), parts_left(file, task))
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A task whose files its workers can read.
+
+    scheduler: theirs; empty: they are threads of this process.
+    """
+
+    task: Task
+    scheduler: str
+    shelf: Shelf
+
+
+def _scored(file: IO[bytes], placed: _Placed, config: Config) -> Iterator[PartDone]:
+    task, folder = placed.task, placed.shelf.scratch
+    with Cluster(placed.scheduler, config.scoring_threads, folder) as cluster:
+        parts = parts_left(file, task, placed.shelf)
+        yield from cluster.map(partial(score_part, task), parts)
 
 
 def _output(done: PartDone) -> bytes:
@@ -92,25 +102,28 @@ def _output(done: PartDone) -> bytes:
 
 
 @contextmanager
-def _placed(task: Task, source: Path, config: Config) -> Iterator[tuple[Task, str]]:
-    """The task, with files that its workers can read, and their scheduler."""
-    if not config.dask_scheduler or not task.model.model_id:
-        folder = source.absolute().parent.as_uri()
-        yield replace(task, files=folder, input=source.name), ""
-        return
-    files = open_files(config.store_url or config.home.as_uri())
-    place = f"scored/{new_id()}/input.csv"
-    with source.open("rb") as reader, files.writer(place) as writer:
-        shutil.copyfileobj(reader, writer, _STEP)
-    try:
-        # Workers look for the model by its id; what is here may not be there.
-        model = ModelPlace(task.model.model_id)
-        yield (
-            replace(task, files=files.url, input=place, model=model),
-            config.dask_scheduler,
-        )
-    finally:
-        files.remove(place.rpartition("/")[0])
+def _placed(task: Task, source: Path, config: Config) -> Iterator[_Placed]:
+    """The task, its files where those who score look for them."""
+    with tempfile.TemporaryDirectory(prefix="foretell-") as folder:
+        scratch = Path(folder)
+        if not config.dask_scheduler or not task.model.model_id:
+            here = source.absolute().parent.as_uri()
+            task = replace(task, files=here, input=source.name)
+            yield _Placed(task, "", Shelf(Folder(scratch), "series", scratch))
+            return
+        files = open_files(config.store_url or config.home.as_uri())
+        place = f"scored/{new_id()}"
+        path = f"{place}/input.csv"
+        with source.open("rb") as reader, files.writer(path) as writer:
+            shutil.copyfileobj(reader, writer, _STEP)
+        try:
+            # Workers look for the model by its id; what is here may not be there.
+            model = ModelPlace(task.model.model_id)
+            task = replace(task, files=files.url, input=path, model=model)
+            shelf = Shelf(files, f"{place}/series", scratch)
+            yield _Placed(task, config.dask_scheduler, shelf)
+        finally:
+            files.remove(place)
 
 
 def _check_utf8(file: IO[bytes]) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 from threading import TIMEOUT_MAX
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from app.answering import Answering, Answers, Kind
 from app.batch.cutting import Head, Part
 from app.batch.models import open_model
 from app.batch.row_scorer import RowScorer
+from app.batch.series import SeriesPart, read_numbers
 from app.bulk import BulkPool
 from app.config import Config
 from app.errors import AppError, TakesTensors
@@ -266,27 +269,26 @@ def _score(task: Task, part: Part, served: ServedModel, files: Files) -> PartDon
 
 
 def _forecast(task: Task, part: Part, served: ServedModel, files: Files) -> PartDone:
-    """Forecast from the whole input: rows of series are nothing without the others."""
+    """Forecast from all rows of the part's series."""
     found: list[Found] = []
-    data = task.head.text + files.read(task.input, part.start, part.end)
     answering = answers(task, served, partial(_count, found))
+    chunks = _read(task, part, answering, files)
+    first = next(chunks)
+    writer, work = answering.begin(task.kind, first)
     rows = 0
 
     def pieces() -> Iterator[bytes]:
         nonlocal rows
-        chunks = answering.read_file(data, unlimited())
-        first = next(chunks)
-        writer, work = answering.begin(task.kind, first)
-        yield writer.head
+        if part.number == 0:
+            yield writer.head
 
         def counted(chunk: Any) -> tuple[bytes, int]:
             return work(chunk), len(chunk)
 
         pool = BulkPool(Config.from_environment().scoring_threads)
-        separator = b""
-        for piece, number in pool.map(counted, chain([first], chunks), TIMEOUT_MAX):
-            yield separator + piece
-            separator = writer.separator
+        filled = filter(len, chain([first], chunks))
+        for piece, number in pool.map(counted, filled, TIMEOUT_MAX):
+            yield writer.separator + piece if rows else piece
             rows += number
 
     if task.output is None:
@@ -301,11 +303,28 @@ def _forecast(task: Task, part: Part, served: ServedModel, files: Files) -> Part
     return PartDone(
         part.number,
         rows=rows,
-        skipped=max(0, part.rows - rows),
+        skipped=part.rows - len(np.unique(first.plan.pairs.rows)),
         size=size,
         output=output,
         humility=_summed(found),
     )
+
+
+def _read(
+    task: Task, part: Part, answering: Answers[Any], files: Files
+) -> Iterator[Any]:
+    """What is to be forecast of a part: one chunk at least, maybe of nothing."""
+    if not isinstance(part, SeriesPart):
+        data = task.head.text + files.read(task.input, part.start, part.end)
+        return answering.read_file(data, unlimited())
+    # What it brings is imported where there are time series.
+    from app.timeseries.answering import Forecasting
+
+    assert isinstance(answering, Forecasting)
+    shelf = open_files(part.files)
+    data = task.head.text + shelf.read(part.records)
+    numbers = read_numbers(part, shelf)
+    return answering.read_series(data, part.whole, numbers, unlimited())
 
 
 def _count(found: list[Found], rules: Sequence[Rule], humbled: Humbled) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from app.batch.cutting import Part, read_head
 from app.batch.job import FAULTS, REFUSALS, PartDone, score_part, sentence
 from app.batch.places import forget
 from app.batch.planning import parts_left
+from app.batch.series import Shelf
 from app.batch.wishes import task_of
 from app.config import Config
 from app.errors import AppError
@@ -71,6 +73,8 @@ class Runner:
         self.cluster = Cluster(
             config.dask_scheduler, config.scoring_threads, config.home / "dask"
         )
+        # For what is sorted.
+        self.scratch = config.home / "scratch"
         self.is_stopping = is_stopping
         # Jobs that ended without an output, and those that others have or ended while
         # this runner was at them; and when it saw that.
@@ -116,6 +120,7 @@ class Runner:
         if self._place:
             # Nobody has to wait until the leases of a dead one end.
             self.jobs.release(f"{self._place}-")
+            shutil.rmtree(self.scratch, ignore_errors=True)
             self._place = ""
         self.tidy(_LAST_PART_SECONDS)
         job = self.jobs.claim(self.name, LEASE)
@@ -254,18 +259,22 @@ class _Held:
         with runner.files.open(job.input_path) as file:
             head = read_head(file, runner.config.max_columns)
             task = task_of(job, head, runner.files.url)
+            shelf = Shelf(runner.files, f"{job.folder}/series", runner.scratch)
             waiting: deque[Part] = deque()
             parts = parts_left(
                 file,
                 task,
+                shelf,
                 start=job.next_offset,
                 number=job.parts_done,
                 first_row=job.scored_rows + job.failed_rows,
+                check=self.check,
             )
             work = partial(score_part, task)
             noted = _noted(parts, waiting)
             for done in runner.cluster.map(work, noted, self.check):
                 self._keep(waiting.popleft(), done)
+        runner.files.remove(shelf.folder)
         self.advance({"phase": "deliver"})
 
     def _keep(self, part: Part, done: PartDone) -> None:

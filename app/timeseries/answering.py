@@ -17,7 +17,7 @@ from app.explanation_columns import Told
 from app.scoring import Rules, judged, refuse_not_finite
 from app.timeseries.chunk import ForecastChunk
 from app.timeseries.rows import Rows, RowsWanted
-from app.timeseries.window import Asked, Limits, Plan, plan
+from app.timeseries.window import Asked, Limits, Plan, Whole, plan, plan_series
 from app.timeseries.writer import (
     ForecastAnswer,
     ForecastCsvWriter,
@@ -31,6 +31,7 @@ from backends.timeseries.levels import inverse
 from backends.timeseries.panel import Panel
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _WRITERS: Final[Mapping[Kind, type[ForecastJsonWriter | ForecastCsvWriter]]] = {
     "json": ForecastJsonWriter,
@@ -84,12 +85,30 @@ class Forecasting(Answers[Part]):
 
         Raises what `RowsWanted.read` and `plan` raise.
         """
-        rows = self._rows_wanted(limits).read(body, content_type)
+        rows = self.rows_wanted(limits).read(body, content_type)
         yield from self._parts(rows, limits)
 
     def read_file(self, data: bytes, limits: Config) -> Iterator[Part]:
         """The same of a CSV file; see `RowsWanted.read_file`."""
-        yield from self._parts(self._rows_wanted(limits).read_file(data), limits)
+        yield from self._parts(self.rows_wanted(limits).read_file(data), limits)
+
+    def read_series(
+        self, data: bytes, whole: Whole, numbers: Ints, limits: Config
+    ) -> Iterator[Part]:
+        """The same of some series of a CSV file; one part at least, maybe of nothing.
+
+        data: all rows of these series, under the file's header. numbers: of these rows
+        in the file. whole: what `survey` finds in the file.
+        """
+        rows = self.rows_wanted(limits).read_file(data, whole.clock, numbers)
+        wanted = plan_series(
+            rows.panel,
+            whole,
+            self.asked,
+            _most(limits),
+            allow_partial=self.settings.allow_partial_history,
+        )
+        yield from self._parts_of(rows, wanted)
 
     def begin(self, kind: Kind, first: Part) -> tuple[Writer, Callable[[Part], bytes]]:
         """The writer for forecasts, and what fills it; see `Answering.begin`.
@@ -131,16 +150,26 @@ class Forecasting(Answers[Part]):
         in_model_space = self.backend.spec.is_logarithmic
         return replace(self.explained.told, in_model_space=in_model_space)
 
-    def _rows_wanted(self, limits: Config) -> RowsWanted:
+    def rows_wanted(self, limits: Config) -> RowsWanted:
+        """How rows are read."""
         decoder = self.backend.decoder
         return RowsWanted(decoder, self.settings, self.passthrough, limits)
 
     def _parts(self, rows: Rows, limits: Config) -> Iterator[Part]:
-        most = Limits(limits.max_forecasts, limits.max_steps)
-        allow_partial = self.settings.allow_partial_history
-        wanted = plan(rows.panel, self.asked, most, allow_partial=allow_partial)
+        wanted = plan(
+            rows.panel,
+            self.asked,
+            _most(limits),
+            allow_partial=self.settings.allow_partial_history,
+        )
+        yield from self._parts_of(rows, wanted)
+
+    def _parts_of(self, rows: Rows, wanted: Plan) -> Iterator[Part]:
         at_once = min(_MOST_ROWS, self.most_rows())
         new = self._new_series(rows.panel)
+        if not len(wanted.pairs):
+            yield Part(rows, wanted, slice(0, 0), new)
+            return
         for pairs in parts_of(wanted.pairs, self.backend.spec, at_once):
             yield Part(rows, wanted, pairs, new)
 
@@ -150,6 +179,10 @@ class Forecasting(Answers[Part]):
         if known is None or not self.settings.active_rules:
             return None
         return np.array([read_text(label) not in known for label in panel.labels])
+
+
+def _most(limits: Config) -> Limits:
+    return Limits(limits.max_forecasts, limits.max_steps)
 
 
 def _written(
@@ -162,8 +195,9 @@ def _written(
     """Forecast and write a part."""
     backend, wanted = forecasting.backend, part.plan
     pairs, panel = wanted.pairs.take(part.pairs), wanted.panel
+    numbers = panel.numbers[pairs.rows]
     forecast = backend.forecast(panel, wanted.grid, pairs)
-    refuse_not_finite(forecast.values, pairs.rows)
+    refuse_not_finite(forecast.values, numbers)
     derivation = forecast.derivation
     columns = Columns(derivation.matrix, offset=derivation.offset)
     predictions = judged(
@@ -177,10 +211,10 @@ def _written(
     intervals = None
     if interval is not None:
         intervals = _intervals(backend, forecast, pairs.distances, interval)
-        refuse_not_finite(intervals, pairs.rows)
+        refuse_not_finite(intervals, numbers)
     chunk = ForecastChunk(
         columns=columns,
-        row_ids=pairs.rows,
+        row_ids=numbers,
         series=_series(panel, pairs.series),
         forecast_points=wanted.forecast_points[part.pairs],
         timestamps=panel.times[pairs.rows],

@@ -14,6 +14,7 @@ from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.errors import NoDataToPredict
 from app.store.records import DeploymentSettings
 from backends.timeseries.cells import MISSING_TARGETS
+from backends.timeseries.clock import Clock
 from backends.timeseries.pairs import Ints
 from backends.timeseries.panel import Panel
 from backends.timeseries.panel_decoder import PanelDecoder
@@ -56,10 +57,15 @@ class RowsWanted:
         reader = PanelReader(self.decoder)
         return self._read(reader, read_wanted(body, content_type, self.wanted()))
 
-    def read_file(self, data: bytes) -> Rows:
-        """Read a CSV file; see `decode.read_csv`."""
+    def read_file(
+        self, data: bytes, clock: Clock | None = None, numbers: Ints | None = None
+    ) -> Rows:
+        """Read a CSV file; see `decode.read_csv`.
+
+        clock, numbers: of rows that are some series of a larger file; see `Panel.of`.
+        """
         reader = PanelReader(self.decoder)
-        return self._read(reader, read_csv(data, self.wanted()))
+        return self._read(reader, read_csv(data, self.wanted()), clock, numbers)
 
     def wanted(self) -> Wanted:
         """What is wanted of each row, for a reader to take up."""
@@ -79,7 +85,13 @@ class RowsWanted:
             association_required=settings.association_required,
         )
 
-    def _read(self, reader: PanelReader, chunks: Iterator[Chunk]) -> Rows:
+    def _read(
+        self,
+        reader: PanelReader,
+        chunks: Iterator[Chunk],
+        clock: Clock | None = None,
+        numbers: Ints | None = None,
+    ) -> Rows:
         passthrough: dict[str, list[Any]] = {}
         try:
             for chunk in chunks:
@@ -89,7 +101,7 @@ class RowsWanted:
         except NoDataToPredict:
             raise NoValidOutputRows from None
         joined = {name: _joined(parts) for name, parts in passthrough.items()}
-        return Rows(reader.finish(), joined)
+        return Rows(reader.finish(clock, numbers), joined)
 
 
 def _joined(parts: list[Any]) -> Sequence[Any] | pa.Array:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.timeseries.sufficiency import Known, newest_steps, refuse_unknown
-from backends.timeseries.clock import Times
+from backends.timeseries.clock import Clock, Times
 from backends.timeseries.dates import DateFormat
 from backends.timeseries.forecasting import grid_of
 from backends.timeseries.pairs import Pairs
@@ -56,7 +57,7 @@ class Limits:
 class Plan:
     """What is predicted, in the order of the answer.
 
-    pairs: one at least; by series, then by timestamp, then by distance.
+    pairs: by series, then by timestamp, then by distance.
     forecast_points: datetime64[us] (n,).
     """
 
@@ -64,6 +65,30 @@ class Plan:
     grid: Grid
     pairs: Pairs
     forecast_points: Times
+
+    @classmethod
+    def nothing(cls, panel: Panel) -> Plan:
+        """The plan where no row is predicted."""
+        none = np.empty(0, np.int64)
+        grid = Grid(np.empty((len(panel.labels), 0), np.int32), 0)
+        times = np.empty(0, "datetime64[us]")
+        return cls(panel, grid, Pairs(none, none, none, none), times)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is known of all rows, before those of some of their series are planned.
+
+    clock: of all of them. point, step: the forecast point, and its step in every
+        series, of a spec that is not row-based; None where a range is asked for.
+    is_current: whether a series that is predicted has a target as late as its features
+        look at.
+    """
+
+    clock: Clock
+    point: np.datetime64 | None = None
+    step: int | None = None
+    is_current: bool = True
 
 
 def plan(panel: Panel, asked: Asked, limits: Limits, *, allow_partial: bool) -> Plan:
@@ -75,30 +100,79 @@ def plan(panel: Panel, asked: Asked, limits: Limits, *, allow_partial: bool) -> 
 
     Source: "Time series predictions for deployments".
     """
-    if np.isnan(panel.target).all():
+    whole = survey([panel], asked, allow_partial=allow_partial)
+    found = plan_series(panel, whole, asked, limits, allow_partial=allow_partial)
+    if not len(found.pairs):
+        raise HistoryTooShort(panel.spec)
+    return found
+
+
+def survey(panels: Iterable[Panel], asked: Asked, *, allow_partial: bool) -> Whole:
+    """What must be known of all rows to plan those of some series.
+
+    panels: together all rows, each with all rows of its series, by one clock; gone
+        through again and again. Of their columns the target is looked at, and of it
+        only where it is known.
+    Raises ForecastRefused, where not one series could be predicted.
+    """
+    known = [time for panel in panels if (time := _newest_known(panel)) is not None]
+    if not known:
         raise NoValidOutputRows
-    if asked.start is None or asked.end is None:
-        return _forecast(panel, asked, limits, allow_partial)
-    return _historical(panel, asked, limits, allow_partial)
+    first = next(iter(panels))
+    if asked.start is not None and asked.end is not None:
+        if not any(len(_in_range(panel, asked)) for panel in panels):
+            raise NoValidOutputRows
+        return Whole(first.clock)
+    point, step = _forecast_point(panels, first, max(known), asked.forecast_point)
+    whole = Whole(first.clock, point, step)
+    past = past_target = inside = is_current = False
+    for panel in panels:
+        origins, distances = _distances_from(panel, whole)
+        is_past = distances <= 0
+        past |= bool(is_past.any())
+        past_target |= not np.isnan(panel.target[is_past]).all()
+        rows = _inside(panel, distances)
+        inside |= bool(len(rows))
+        is_current |= allow_partial or _is_current(panel, origins, rows)
+    if not past:
+        # The forecast point is before all rows.
+        raise HistoryTooShort(first.spec)
+    if not inside:
+        raise _no_rows(first, point)
+    if not past_target:
+        raise NoValidOutputRows
+    return replace(whole, is_current=is_current)
+
+
+def plan_series(
+    panel: Panel, whole: Whole, asked: Asked, limits: Limits, *, allow_partial: bool
+) -> Plan:
+    """The plan of some series, which may be an empty one; see `plan`.
+
+    panel: all rows of them. whole: what `survey` found.
+    Raises ForecastRefused and ForecastTooLarge.
+    """
+    if whole.point is None:
+        return _historical(panel, asked, limits, allow_partial)
+    return _forecast(panel, whole, asked, limits, allow_partial)
+
+
+def _newest_known(panel: Panel) -> np.datetime64 | None:
+    """The newest timestamp with a target."""
+    times = panel.times[~np.isnan(panel.target)]
+    return times.max() if len(times) else None
 
 
 # ---- From one forecast point
 
 
-def _forecast(panel: Panel, asked: Asked, limits: Limits, allow_partial: bool) -> Plan:
-    spec = panel.spec
-    point, origins = _forecast_point(panel, asked.forecast_point)
-    distances = panel.steps - origins[panel.series]
-    if not (distances <= 0).any():
-        # The forecast point is before all rows.
-        raise HistoryTooShort(spec)
-    window = spec.forecast_window
-    inside = (distances >= window.start) & (distances <= window.end)
-    rows = np.flatnonzero(inside)
+def _forecast(
+    panel: Panel, whole: Whole, asked: Asked, limits: Limits, allow_partial: bool
+) -> Plan:
+    origins, distances = _distances_from(panel, whole)
+    rows = _inside(panel, distances)
     if not len(rows):
-        raise _no_rows(panel, point)
-    if np.isnan(panel.target[distances <= 0]).all():
-        raise NoValidOutputRows
+        return Plan.nothing(panel)
     _refuse_many(len(rows), limits)
     rows = rows[np.lexsort((distances[rows], panel.series[rows]))]
     series = panel.series[rows]
@@ -108,57 +182,92 @@ def _forecast(panel: Panel, asked: Asked, limits: Limits, allow_partial: bool) -
     if not allow_partial:
         enough &= panel.has_history(pairs.series, pairs.origins)
         # Where all series have ended, lags are of another time than in training.
-        latest = pairs.origins + spec.feature_derivation_window.end
-        enough &= bool((latest <= newest_steps(panel)[pairs.series]).any())
+        enough &= whole.is_current
     if not enough.all():
-        raise HistoryTooShort(spec)
+        raise HistoryTooShort(panel.spec)
     if not asked.relax_known_in_advance:
         refuse_unknown(panel, grid, pairs)
-    return Plan(panel, grid, pairs, np.full(len(pairs), point))
+    return Plan(panel, grid, pairs, np.full(len(pairs), whole.point))
 
 
-def _forecast_point(panel: Panel, asked: datetime | None) -> tuple[np.datetime64, Ints]:
-    """The forecast point, and its step in each series.
+def _distances_from(panel: Panel, whole: Whole) -> tuple[Ints, Ints]:
+    """The step of the forecast point in each series, and how far behind it rows are."""
+    if whole.step is None:
+        assert whole.point is not None
+        origins = _places_at(panel, whole.point)
+    else:
+        origins = np.full(len(panel.labels), whole.step)
+    return origins, panel.steps - origins[panel.series]
+
+
+def _inside(panel: Panel, distances: Ints) -> Ints:
+    """The rows in the forecast window."""
+    window = panel.spec.forecast_window
+    return np.flatnonzero((distances >= window.start) & (distances <= window.end))
+
+
+def _is_current(panel: Panel, origins: Ints, rows: Ints) -> bool:
+    """Whether a series of these has a target where its features end, or later."""
+    series = panel.series[rows]
+    latest = origins[series] + panel.spec.feature_derivation_window.end
+    return bool((latest <= newest_steps(panel)[series]).any())
+
+
+def _forecast_point(
+    panels: Iterable[Panel],
+    first: Panel,
+    newest: np.datetime64,
+    asked: datetime | None,
+) -> tuple[np.datetime64, int | None]:
+    """The forecast point, and its step in every series; None if that is row-based.
 
     Unless it is asked for, it is the newest timestamp with a target less the end of the
     derivation window.
+
+    first: of the panels. newest: the newest timestamp with a target.
     """
-    end = panel.spec.feature_derivation_window.end
-    newest = int(np.where(np.isnan(panel.target), _NEVER, panel.times).argmax())
-    if panel.spec.is_row_based:
-        point = panel.times[newest] if asked is None else _moment(asked)
+    end = first.spec.feature_derivation_window.end
+    if first.spec.is_row_based:
+        point = newest if asked is None else _moment(asked)
         if asked is None and end:
-            last = np.flatnonzero(~np.isnan(panel.target) & (panel.times == point))
-            point = max(_time_of_place(panel, row, -end) for row in last.tolist())
-        return point, _places_at(panel, point)
+            point = max(
+                _time_of_place(panel, row, -end)
+                for panel in panels
+                for row in _known_at(panel, newest)
+            )
+        return point, None
     if asked is None:
-        step = int(panel.steps[newest]) - end
-        point = _time_of_step(panel, step)
-    else:
-        # Between two steps it is the one before.
-        moment = _moment(asked)
-        step = int(panel.clock.steps(np.array([moment]))[0])
-        point = _time_of_step(panel, step)
-        if point > moment:
-            # It lies in a month whose step is later in it.
-            step -= 1
-            point = _time_of_step(panel, step)
-    return point, np.full(len(panel.labels), step)
+        step = int(first.clock.steps(np.array([newest]))[0]) - end
+        return _time_of_step(panels, first.clock, step), step
+    # Between two steps it is the one before.
+    moment = _moment(asked)
+    step = int(first.clock.steps(np.array([moment]))[0])
+    point = _time_of_step(panels, first.clock, step)
+    if point > moment:
+        # It lies in a month whose step is later in it.
+        step -= 1
+        point = _time_of_step(panels, first.clock, step)
+    return point, step
 
 
-def _time_of_step(panel: Panel, step: int) -> np.datetime64:
+def _known_at(panel: Panel, moment: np.datetime64) -> list[int]:
+    """The rows at a moment that have a target."""
+    known = ~np.isnan(panel.target) & (panel.times == moment)
+    found: list[int] = np.flatnonzero(known).tolist()
+    return found
+
+
+def _time_of_step(panels: Iterable[Panel], clock: Clock, step: int) -> np.datetime64:
     """When a step is: what the latest of its rows says, else the clock.
 
     Rows of one month may have different days, and come in any order.
     """
-    here = panel.times[panel.steps == step]
-    found: np.datetime64 = (
-        here.max() if len(here) else panel.clock.times(np.array([step]))[0]
-    )
+    here = [panel.times[panel.steps == step] for panel in panels]
+    latest = [times.max() for times in here if len(times)]
+    found: np.datetime64 = max(latest, default=clock.times(np.array([step]))[0])
     return found
 
 
-_NEVER = np.datetime64("0001-01-01", "us")
 # No date has a year of five digits.
 _PRINTABLE = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
@@ -201,28 +310,30 @@ def _no_rows(panel: Panel, point: np.datetime64) -> NoRowsToPredict:
 def _historical(
     panel: Panel, asked: Asked, limits: Limits, allow_partial: bool
 ) -> Plan:
-    assert asked.start is not None and asked.end is not None
-    spec = panel.spec
-    start, end = _moment(asked.start), _moment(asked.end)
-    rows = np.flatnonzero((panel.times >= start) & (panel.times < end))
-    if not len(rows):
-        raise NoValidOutputRows
+    rows = _in_range(panel, asked)
     nearest, furthest = _distances(panel, rows, allow_partial)
     counts = np.maximum(furthest - nearest + 1, 0)
     forecasts = int(counts.sum())
     if not forecasts:
-        raise HistoryTooShort(spec)
+        return Plan.nothing(panel)
     _refuse_many(forecasts, limits)
     pairs = Pairs.between(panel, rows, nearest, counts)
     grid = grid_of(panel, pairs, limits.cells)
     enough = Known.of(panel, grid).is_enough(pairs, allow_partial)
     pairs = pairs.take(enough)
     if not len(pairs):
-        raise HistoryTooShort(spec)
+        return Plan.nothing(panel)
     if not asked.relax_known_in_advance:
         refuse_unknown(panel, grid, pairs)
     points = panel.times_at(grid, pairs.series, pairs.origins)
     return Plan(panel, grid, pairs, points)
+
+
+def _in_range(panel: Panel, asked: Asked) -> Ints:
+    """The rows whose timestamps are asked for."""
+    assert asked.start is not None and asked.end is not None
+    start, end = _moment(asked.start), _moment(asked.end)
+    return np.flatnonzero((panel.times >= start) & (panel.times < end))
 
 
 def _distances(panel: Panel, rows: Ints, allow_partial: bool) -> tuple[Ints, Ints]:

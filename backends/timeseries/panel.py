@@ -60,6 +60,7 @@ class Panel:
         not where its value is no NaN.
     originals: the different timestamps as they were sent. original: int64 (n,):
         positions among them.
+    numbers: int64 (n,): of the rows in what was sent, from 0.
     """
 
     spec: Spec
@@ -74,6 +75,7 @@ class Panel:
     sent: Mapping[str, Bools]
     originals: Sequence[Any]
     original: Ints
+    numbers: Ints
 
     @classmethod
     def of(
@@ -86,15 +88,21 @@ class Panel:
         series: Ints,
         columns: Mapping[str, Floats],
         sent: Mapping[str, Bools],
+        *,
+        clock: Clock | None = None,
+        numbers: Ints | None = None,
     ) -> Panel:
         """The panel of rows, one at least.
 
-        instants: datetime64[us], what each of the originals means. For the rest see
-            the class.
+        instants: datetime64[us], what each of the originals means. clock, numbers: of
+            rows that are not all that was sent. For the rest see the class.
         Raises IrregularTimestamp and DuplicateTimestamp.
         """
         spec = decoder.spec
-        clock = Clock.of(spec.time_unit, spec.time_step, instants)
+        if clock is None:
+            clock = Clock.of(spec.time_unit, spec.time_step, instants)
+        if numbers is None:
+            numbers = np.arange(len(original))
         times = instants[original]
         if spec.is_row_based:
             steps = _places(series, times)
@@ -103,7 +111,7 @@ class Panel:
             if not on_grid.all():
                 # Timestamps stand in the order of their first rows.
                 wrong = int(on_grid.argmin())
-                row = int((original == wrong).argmax())
+                row = int(numbers[(original == wrong).argmax()])
                 raise IrregularTimestamp(spec, row, originals[wrong])
             steps = clock.steps(instants)[original]
         first = np.full(len(labels), np.iinfo(np.int64).max)
@@ -121,11 +129,13 @@ class Panel:
             sent,
             originals,
             original,
+            numbers,
         )
         twice = _first_repeated(panel)
         if twice is not None:
             label = labels[series[twice]]
-            raise DuplicateTimestamp(originals[original[twice]], twice, label)
+            row = int(numbers[twice])
+            raise DuplicateTimestamp(originals[original[twice]], row, label)
         return panel
 
     def __len__(self) -> int:

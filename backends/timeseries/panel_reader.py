@@ -25,6 +25,7 @@ from backends.timeseries.cells import (
     numbers_of,
     target_number,
 )
+from backends.timeseries.clock import Clock, Times
 from backends.timeseries.panel import Panel
 from backends.timeseries.panel_decoder import PanelDecoder
 from backends.timeseries.refusals import (
@@ -89,9 +90,38 @@ class PanelReader:
         self._parts.append((times, series, target, columns.matrix))
         self._rows += len(times)
 
-    def finish(self) -> Panel:
+    def take(self) -> tuple[Ints, Ints, Bools]:
+        """Hand out the rows taken up since, and keep nothing but what they are told by.
+
+        Returns their timestamps, among `originals`, their series, among `labels`, and
+        whether their targets are known.
+        """
+        original, series, target = (
+            np.concatenate([part[place] for part in self._parts]) for place in range(3)
+        )
+        self._parts.clear()
+        self._sent.clear()
+        return original, series, ~np.isnan(target)
+
+    @property
+    def instants(self) -> Times:
+        """What each of the timestamps that were met means."""
+        return np.array(self._instants, "datetime64[us]")
+
+    @property
+    def originals(self) -> list[Any]:
+        """The different timestamps as they were sent, in the order of their rows."""
+        return list(self._times)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The series ids as they were sent; [None] for one series without an id."""
+        return self._labels or [None]
+
+    def finish(self, clock: Clock | None = None, numbers: Ints | None = None) -> Panel:
         """The panel of all rows.
 
+        clock, numbers: see `Panel.of`.
         Raises NoValidOutputRows if there are none, IrregularTimestamp and
         DuplicateTimestamp.
         """
@@ -107,13 +137,15 @@ class PanelReader:
         columns[self.spec.target] = target
         return Panel.of(
             self.decoder,
-            np.array(self._instants, "datetime64[us]"),
-            list(self._times),
+            self.instants,
+            self.originals,
             original,
-            self._labels or [None],
+            self.labels,
             series,
             columns,
             {name: np.concatenate(parts) for name, parts in self._sent.items()},
+            clock=clock,
+            numbers=numbers,
         )
 
     def _read_times(self, cells: Cells) -> Ints:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from app.batch import planning
 from app.batch.job import ModelPlace, Task, Wishes
+from app.config import Config
 from app.errors import BodyUnreadable, NoDataToPredict
 from app.offline import OutputRefused, ScoringRefused, score_file
 from app.services import Services
 from app.store.records import DeploymentSettings
+from tests.forecasts import as_csv
 
 # From tests/conftest.py.
 Specimens = Any
@@ -239,6 +242,31 @@ def test_unknown_passthrough_column_is_refused(
     specimens["churn"].frame.to_csv(source)
     with pytest.raises(ScoringRefused, match="colour"):
         score(passthrough=("colour",))
+
+
+@pytest.mark.parametrize("end", [".csv", ".json"])
+def test_series_in_groups_are_forecast_as_all_at_once(
+    end: str, forecasters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, forecaster in forecasters.items():
+        rows = forecaster.request()
+        column = forecaster.spec.series_id_column
+        first = rows[0].get(column)
+        # Nothing of the first of several series is to be forecast.
+        known = forecaster.spec.history + forecaster.spec.feature_derivation_window.end
+        if len(forecaster.series()) > 1:
+            mine = [row for row in rows if row[column] == first]
+            rows = [*mine[:known], *(row for row in rows if row[column] != first)]
+        source, target = tmp_path / "rows.csv", tmp_path / f"out{end}"
+        source.write_bytes(as_csv(rows))
+        task = Task(ModelPlace("", forecaster.folder), wishes=Wishes("all"))
+        found = []
+        for size in (1, 2**20):
+            monkeypatch.setattr(planning, "GROUP_BYTES", size)
+            number = score_file(task, source, target, Config(home=tmp_path))
+            found.append((number, target.read_bytes()))
+        assert found[0] == found[1], name
+        assert found[0][0] > 0
 
 
 def test_limits_of_requests_do_not_hold_for_files(

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from app.batch import cutting, running
+from app.batch import cutting, planning, running
 from app.batch.running import LEASE, Runner
 from app.batch.spec import TimeseriesSettings
 from backends.humility import NoOperation, OutlyingInput, Rule
@@ -300,6 +300,116 @@ def test_series_are_forecast_in_one_part(
     assert done.status == "COMPLETED"
     assert done.scored_rows == answer.text.count("\n") - 1
     assert done.scored_rows + done.skipped_rows == body.count("\n") - 1
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group for each series."""
+    monkeypatch.setattr(planning, "GROUP_BYTES", 1)
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_series_are_forecast_in_groups_as_in_a_request(
+    batches: Callable[..., Batch],
+    forecast_site: Any,
+    forecasters: Any,
+    forecast: Caller,
+) -> None:
+    batch = batches(forecast_site)
+    most = 0
+    for name, forecaster in forecasters.items():
+        frame = pd.DataFrame(forecaster.request())
+        time = forecaster.spec.datetime_column
+        # Series take turns.
+        body = frame.sort_values(time, kind="stable").to_csv(index_label="row")
+        query = "passthroughColumns=row"
+        answer = forecast(name, body.encode(), headers=CSV, query=query)
+        assert answer.status_code == 200, answer.text
+        settings = TimeseriesSettings()
+        job = batch.add(
+            name, body, timeseries_settings=settings, passthrough_columns=("row",)
+        )
+        done = batch.run(job)
+        assert (done.status, batch.output(job)) == ("COMPLETED", answer.text), name
+        assert done.scored_rows == answer.text.count("\n") - 1
+        assert done.scored_rows + done.skipped_rows == body.count("\n") - 1
+        most = max(most, done.parts_done)
+    assert most > 1
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_range_and_intervals_of_groups_are_those_of_a_request(
+    batches: Callable[..., Batch],
+    forecast_site: Any,
+    forecasters: Any,
+    forecast: Caller,
+) -> None:
+    batch = batches(forecast_site)
+    groups = []
+    for name, forecaster in forecasters.items():
+        rows = forecaster.request(history=forecaster.spec.history + 3)
+        times = sorted({forecaster.time(row) for row in rows})
+        start, end = times[-forecaster.spec.forecast_window.end - 2], times[-1]
+        body = pd.DataFrame(rows).to_csv(index=False)
+        query = f"predictionsStartDate={start:%FT%TZ}&predictionsEndDate={end:%FT%TZ}"
+        intervals = {
+            "prediction_intervals": True,
+            "prediction_interval_size": min(forecaster.spec.intervals, default=80),
+        }
+        changes = intervals if forecaster.spec.intervals else {}
+        deployment = forecast.deploy(name, **changes)
+        answer = forecast(deployment, body.encode(), headers=CSV, query=query)
+        assert answer.status_code == 200, answer.text
+        asked = TimeseriesSettings(
+            type="historical", predictions_start_date=start, predictions_end_date=end
+        )
+        job = batch.add(name, body, settings=changes, timeseries_settings=asked)
+        done = batch.run(job)
+        assert (done.status, batch.output(job)) == ("COMPLETED", answer.text), name
+        groups.append(done.parts_done)
+        assert batch.runner.files.names(job.folder) == ["input.csv", "output"]
+    assert max(groups) > 1
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_groups_of_a_runner_that_ends_are_gone_on_with(
+    batches: Callable[..., Batch],
+    forecast_site: Any,
+    forecasters: Any,
+    forecast: Caller,
+) -> None:
+    batch = batches(forecast_site)
+    name = next(n for n, each in forecasters.items() if len(each.series()) > 2)
+    body = pd.DataFrame(forecasters[name].request()).to_csv(index=False)
+    job = batch.add(name, body)
+    left = batch.runner.scratch / "of one that was killed"
+    left.mkdir(parents=True)
+    stopping = Runner(
+        batch.runner.config,
+        lambda: stopping.jobs.get(job.id).parts_done > 0,
+        place="here",
+    )
+    stopping.run_next()
+    stopping.close()
+    assert not left.exists()
+    assert batch.get(job).parts_done == 1
+    done = batch.run(job)
+    answer = forecast(name, body.encode(), headers=CSV)
+    assert (done.status, batch.output(job)) == ("COMPLETED", answer.text)
+    assert done.scored_rows == answer.text.count("\n") - 1
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_rows_of_groups_are_refused_by_their_numbers(
+    batches: Callable[..., Batch], forecast_site: Any, forecasters: Any
+) -> None:
+    batch = batches(forecast_site)
+    name = next(n for n, each in forecasters.items() if len(each.series()) > 2)
+    rows = forecasters[name].request()
+    rows[-1][forecasters[name].spec.datetime_column] = "never"
+    done = batch.run(batch.add(name, pd.DataFrame(rows).to_csv(index=False)))
+    assert done.status == "ABORTED" and "'never'" in done.status_details
+    assert batch.runner.files.names(f"{done.folder}/series") == []
 
 
 def test_job_that_ends_leaves_nothing_where_it_was_to_deliver(
