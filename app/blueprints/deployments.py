@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response
-from werkzeug.exceptions import MethodNotAllowed
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter
 
 from app.blueprints.managing import accepted, asking, done, told, told_list, told_page
 from app.errors import AlreadyInStatus
@@ -32,15 +33,18 @@ from schemas.management_fields import PageFields
 
 deployments = Blueprint("deployments", __name__, url_prefix="/api/v2/deployments")
 
-# What stands where ids do, and takes POST alone.
-_MAKING = ("fromModelPackage", "fromLearningModel")
+
+class NotMaking(BaseConverter):
+    """What may be an id: no word for making deployments, which stands in its place."""
+
+    regex = "(?!fromModelPackage|fromLearningModel)[^/]+"
+    part_isolating = True
 
 
-@deployments.url_value_preprocessor
-def refuse_verbs(endpoint: str | None, named: dict[str, Any] | None) -> None:
-    """Raises MethodNotAllowed for addresses that make deployments, and are none."""
-    if named and named.get("deployment_id") in _MAKING:
-        raise MethodNotAllowed(["OPTIONS", "POST"])
+@deployments.record_once
+def know_ids(state: BlueprintSetupState) -> None:
+    """Let addresses say `<id:deployment_id>`."""
+    state.app.url_map.converters["id"] = NotMaking
 
 
 @deployments.get("/", strict_slashes=False)
@@ -58,14 +62,14 @@ def list_deployments() -> Response:
         return told_page(its, shown, len(found), limit, offset)
 
 
-@deployments.get("/<deployment_id>/", strict_slashes=False)
+@deployments.get("/<id:deployment_id>/", strict_slashes=False)
 def one(deployment_id: str) -> Response:
     """All that clients are told of a deployment."""
     with asking(scoped=True) as its:
         return told(_object(its, its.deployment(deployment_id)))
 
 
-@deployments.patch("/<deployment_id>/", strict_slashes=False)
+@deployments.patch("/<id:deployment_id>/", strict_slashes=False)
 def change(deployment_id: str) -> Response:
     """Label, description, importance: what is given."""
     with asking() as its:
@@ -83,7 +87,7 @@ def change(deployment_id: str) -> Response:
         return done()
 
 
-@deployments.delete("/<deployment_id>/", strict_slashes=False)
+@deployments.delete("/<id:deployment_id>/", strict_slashes=False)
 def delete(deployment_id: str) -> Response:
     """Its tokens go with it."""
     with asking() as its:

@@ -205,6 +205,8 @@ def test_prediction_never_enters_flask(predict, app, monkeypatch):
         ("/api/v2/deployments/1/", "DELETE, GET, HEAD, OPTIONS, PATCH"),
         ("/api/v2/deployments/1", "DELETE, GET, HEAD, OPTIONS, PATCH"),
         ("/api/v2/deployments/1/status", "OPTIONS, PATCH"),
+        ("/api/v2/deployments/fromModelPackage/", "OPTIONS, POST"),
+        ("/api/v2/deployments/fromLearningModel", "OPTIONS, POST"),
         (
             "/api/v2/deployments/1/humilityRules/",
             "GET, HEAD, OPTIONS, POST, PUT",

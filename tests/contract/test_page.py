@@ -30,7 +30,8 @@ def blocks(language):
 def test_every_route_is_described(app):
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "static":
-            path = rule.rule.replace("_id>", " id>").replace("deployment id", "id")
+            path = re.sub("<[a-z]+:", "<", rule.rule)
+            path = path.replace("_id>", " id>").replace("deployment id", "id")
             assert f"{path}`" in PAGE
 
 
