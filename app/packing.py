@@ -18,7 +18,33 @@ _ONE_WRITE = 65_536
 _COMPRESS_FROM = 1400
 
 
-def packed(
+def answered(
+    parts: list[bytes],
+    media_type: str,
+    environ: WSGIEnvironment,
+    *,
+    model_id: str,
+    is_cached: bool,
+    vary: str,
+) -> tuple[list[tuple[str, str]], list[bytes]]:
+    """Headers and parts of what a model has answered.
+
+    is_cached: whether the model was loaded when it was asked.
+    vary: the headers of requests that the answer depends on.
+    """
+    parts, encoding = _packed(parts, environ)
+    headers = [
+        ("Content-Type", media_type),
+        ("Content-Length", str(sum(map(len, parts)))),
+        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
+        ("X-DataRobot-Model-Id", model_id),
+        ("Vary", vary),
+        *encoding,
+    ]
+    return headers, parts
+
+
+def _packed(
     parts: list[bytes], environ: WSGIEnvironment
 ) -> tuple[list[bytes], list[tuple[str, str]]]:
     """The parts as they are sent, and the header that says how they are packed."""

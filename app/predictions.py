@@ -37,7 +37,7 @@ from app.explanation_request import (
 )
 from app.front import Answered
 from app.model_cache import Served, ServedModel, ServedTensors, ServedUnstructured
-from app.packing import packed
+from app.packing import answered
 from app.receiving import body_of, caller_of, model_of
 from app.services import Services
 from app.store.errors import InvalidId, UnknownDeployment
@@ -114,16 +114,14 @@ def predict(
                 parts += [writer.separator, rows] if len(parts) > 1 else [rows]
             parts.append(writer.foot)
             record.stage("score")
-    parts, encoding = packed(parts, environ)
-    headers = [
-        ("Content-Type", writer.media_type),
-        ("Content-Length", str(sum(map(len, parts)))),
-        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
-        ("X-DataRobot-Model-Id", served.model.id),
-        ("Vary", "Accept, Accept-Encoding"),
-        *encoding,
-    ]
-    return headers, parts
+    return answered(
+        parts,
+        writer.media_type,
+        environ,
+        model_id=served.model.id,
+        is_cached=is_cached,
+        vary="Accept, Accept-Encoding",
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.front import Answered
 from app.model_cache import Served, ServedTensors, ServedUnstructured
-from app.packing import packed
+from app.packing import answered
 from app.receiving import body_of, caller_of, model_of
 from app.rows.body import Kind, Row, read
 from app.rows.piece import Answerer, Piece
@@ -85,16 +85,14 @@ def forward(
             answers = _bounded(each(answerer.answer, pieces, deadline), config)
             parts = [head, *answers, foot]
             record.stage("score")
-    parts, encoding = packed(parts, environ)
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(sum(map(len, parts)))),
-        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
-        ("X-DataRobot-Model-Id", served.model.id),
-        ("Vary", "Accept-Encoding"),
-        *encoding,
-    ]
-    return headers, parts
+    return answered(
+        parts,
+        "application/json",
+        environ,
+        model_id=served.model.id,
+        is_cached=is_cached,
+        vary="Accept-Encoding",
+    )
 
 
 def deployment_of(

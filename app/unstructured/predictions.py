@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.front import Answered
 from app.model_cache import ServedUnstructured
-from app.packing import packed
+from app.packing import answered
 from app.receiving import body_of, caller_of, model_of
 from app.services import Services
 from app.store.records import Caller, Deployment
@@ -99,16 +99,14 @@ def predict_unstructured(
             record.stage("read")
             answer = _answer(services, deployment, served, sent, environ, deadline)
             record.stage("score")
-    parts, encoding = packed([answer.data], environ)
-    headers = [
-        ("Content-Type", answer.declared),
-        ("Content-Length", str(sum(map(len, parts)))),
-        ("X-DataRobot-Model-Cache-Hit", "true" if is_cached else "false"),
-        ("X-DataRobot-Model-Id", served.model.id),
-        ("Vary", "Accept-Encoding"),
-        *encoding,
-    ]
-    return headers, parts
+    return answered(
+        [answer.data],
+        answer.declared,
+        environ,
+        model_id=served.model.id,
+        is_cached=is_cached,
+        vary="Accept-Encoding",
+    )
 
 
 def _deployment(
