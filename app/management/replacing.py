@@ -12,8 +12,6 @@ from app.services import Services
 from app.store.records import Deployment, StoredModel
 from backends.model import PYTHON, Model
 
-Checks = dict[str, dict[str, str]]
-
 
 def validate(services: Services, deployment: Deployment, new: Model) -> dict[str, Any]:
     """How each check of a replacement ends: its status, and a sentence.

@@ -96,7 +96,7 @@ class _Block:
 
     rows: int (m,): numbers of the rows.
     places: int (m,): positions among the features that are explained.
-    exemplars: int (m,): numbers of the exemplars.
+    numbers: int (m,): of the exemplars.
     """
 
     rows: Ints
