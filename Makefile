@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 ONLY ?=
 DATA ?= ../shared/data
 MLFORECAST := .venv-mlforecast
+TESTS = MLFORECAST_VENV=$(MLFORECAST) $(BIN)/python -m pytest -n 2
 
-.PHONY: help install serve test bench lint clean
+.PHONY: help install serve test coverage bench lint kernels clean
 
 help: ## print this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -33,8 +34,15 @@ lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(MLFORECAST)/.installed ## set up and run everything
-	MLFORECAST_VENV=$(MLFORECAST) $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml
+# Where the tests look for them: one core compiles, while the others lint.
+kernels: install
+	$(BIN)/python -c "from backends.trees.kernel_cache import prepare; prepare('build/kernels')"
+
+test: lint kernels $(MLFORECAST)/.installed ## set up and run everything
+	$(TESTS)
+
+coverage: lint kernels $(MLFORECAST)/.installed ## the same, slower, and print what no test ran
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml
 
 bench: install ## print the bars as a table; ONLY=P1,P3 for some, DATA=folder of the adult data
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) --data $(DATA)
