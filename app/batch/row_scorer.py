@@ -50,7 +50,8 @@ class RowScorer:
         refuse_repeated(list(head.names))
         self._wanted.check_columns(dict.fromkeys(head.names))
         names = tuple(dict.fromkeys(self._wanted.passed_through(head.names)))
-        self._passed = [head.names.index(name) for name in names]
+        places = {name: place for place, name in enumerate(head.names)}
+        self._passed = [places[name] for name in names]
         self._writer, self._work = answering.filling(WRITERS[kind], names)
         self._counts = counts
         self.head = self._writer.head
