@@ -287,7 +287,7 @@ def many() -> File:
 
 
 def test_groups_are_no_larger_than_they_may(many: File, shelf: Shelf) -> None:
-    parts = cut(many, shelf, group_bytes=1000)
+    parts = cut(many, shelf, group_bytes=1000, part_bytes=500)
     sizes = [shelf.files.size(part.records) for part in parts]
     assert len(parts) > 3
     # And the largest series.
