@@ -138,9 +138,10 @@ def pack(folder: Path, tar: Path) -> None:
 def unpack(tar: Path, folder: Path, *, max_bytes: int = _MAX_BYTES) -> Model:
     """Write the files of a tar into a new folder and check them.
 
-    Takes what `pack` makes: regular files, no folders, nothing compressed. A header
-    that says anything else, a link, a device, a long name, a path, is refused without
-    being followed, and so is a tar that would write more than `max_bytes`.
+    Takes what `pack` makes: regular files, no folders but the bundle's own, nothing
+    compressed. A header that says anything else, a link, a device, a long name, a path,
+    is refused without being followed, and so is a tar that would write more than
+    `max_bytes`.
 
     folder: must not be there, or be empty.
 

@@ -1,4 +1,4 @@
-"""Tars that are read without trust: regular files, and nothing else."""
+"""Tars that are read without trust: regular files of one folder, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unpack(
     """Write the files of a tar that nothing is compressed in.
 
     A header that says anything else, a link, a device, a long name, is refused without
-    being followed.
+    being followed. The folder itself may be told, as `tar -C FOLDER .` does.
 
     place: where a file of this name is to be written, in a folder that is there; it
         raises what it will for a name that may not be.
@@ -37,7 +37,9 @@ def unpack(
             member = _next_member(archive)
             if member is None:
                 return
-            target = place(member.name)
+            if member.isdir():
+                continue
+            target = place(member.name.removeprefix("./"))
             left -= member.size
             if left < 0:
                 raise TarRefused(f"the tar holds more than {max_bytes} bytes")
@@ -54,7 +56,8 @@ def _next_member(archive: IO[bytes]) -> tarfile.TarInfo | None:
         member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
         raise TarRefused(f"the tar is damaged: {error}") from error
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+    is_itself = member.isdir() and member.name == "." and not member.size
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and not is_itself:
         raise TarRefused(f"{member.name!r} in the tar is not a regular file")
     if member.size < 0:
         raise TarRefused(f"{member.name!r} in the tar has no size")

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -258,6 +259,31 @@ def test_tar_with_a_changed_file_is_refused(folder: Path, tmp_path: Path) -> Non
             archive.add(path, path.name)
     with pytest.raises(BundleRejected, match="'golden.json' was changed"):
         bundle.unpack(tar, tmp_path / "copy")
+
+
+def test_tar_of_the_folder_itself_is_taken(folder: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "-C", folder, "-cf", tmp_path / "b.tar", "."], check=True)
+    assert bundle.unpack(tmp_path / "b.tar", tmp_path / "copy") == bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        member("./sub", type=tarfile.DIRTYPE),
+        member("..", type=tarfile.DIRTYPE),
+        member("./../evil", b"x"),
+        member("././evil", b"x"),
+        member(".", b"x"),
+        member("./", b"x"),
+        member(".", type=tarfile.DIRTYPE, size=512),
+        member(".", type=tarfile.SYMTYPE, linkname="/etc"),
+    ],
+)
+def test_no_other_folder_is_taken(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "b.tar").write_bytes(start + END)
+    with pytest.raises(BundleRejected):
+        bundle.unpack(tmp_path / "b.tar", tmp_path / "copy")
+    assert not (tmp_path / "evil").exists()
 
 
 @given(noise=st.binary(max_size=3000), place=st.integers(0, 3000))
