@@ -93,6 +93,7 @@ def joined(parts: Iterable[IO[bytes]], most_columns: int) -> Iterator[bytes]:
     """
     first: list[str] = []
     has_rows = False
+    last = b""
     for number, part in enumerate(parts):
         head, rest = _cut_head(part)
         names = _names(head, most_columns)
@@ -101,8 +102,12 @@ def joined(parts: Iterable[IO[bytes]], most_columns: int) -> Iterator[bytes]:
             yield head
         elif names != first:
             raise InputRefused(f"Part {number} has another header than part 0")
+        if last == b"\r" and rest.startswith(b"\n"):
+            # Else both were one newline, and the empty row between them gone.
+            yield b"\n"
         for piece in chain([rest], iter(partial(part.read, _STEP), b"")):
             has_rows = has_rows or _holds_rows(piece, len(first))
+            last = piece[-1:] or last
             yield piece
     if not has_rows:
         raise NoDataToPredict

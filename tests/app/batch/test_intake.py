@@ -164,6 +164,10 @@ def test_part_without_rows_adds_none():
     assert join(b"a\n", b"a\n1\n", b"a\n") == b"a\n1\n"
 
 
+def test_parts_of_other_newlines_lose_no_empty_row():
+    assert join(b"a\r1\r", b"a\n\n2\n").splitlines() == [b"a", b"1", b"", b"2"]
+
+
 def test_parts_without_any_row_are_refused():
     with pytest.raises(NoDataToPredict):
         join(b"a\n", b"a\n")
