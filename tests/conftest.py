@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from werkzeug.test import TestResponse
 
 from app.config import Config, environment_name
 from app.factory import create_app
 from app.services import Services
 from app.store.compiled import CompiledModels
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.trees.kernel_cache import prepare
 from tests.forecasts import Forecaster, compile_forecaster, make_forecasters
 from tests.insurance import Policy, make_insurance
@@ -34,6 +35,15 @@ from tests.unstructured_models import allow_hooks, make_unstructured
 # Kernels are compiled once, for this run and the next ones: it takes 20 s.
 KERNELS = Path(__file__).parents[1] / "build" / "kernels"
 _SETTLE = Config.__post_init__
+
+
+def pytest_configure() -> None:
+    # Hypothesis would fail an example of more than 200 ms, which on a busy machine any
+    # may take, and inputs that are slow to make up.
+    settings.register_profile(
+        "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ def effort(examples: int) -> settings:
     wanted = examples * float(os.environ.get("TEST_EFFORT", "1"))
     return settings(
         max_examples=max(1, int(wanted)),
-        deadline=5000,
+        deadline=60_000,
         suppress_health_check=[
             HealthCheck.too_slow,
             HealthCheck.data_too_large,
