@@ -16,7 +16,7 @@ from app.explanation_request import Explained
 from app.model_cache import ServedModel
 from app.output_columns import ALL_COLUMNS, OutputColumns
 from app.scoring import Rules, outlier_bounds, score
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.humility import Humbled, Rule, fitting
 
 Kind = Literal["json", "csv"]

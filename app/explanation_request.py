@@ -10,7 +10,7 @@ from typing import Final, Literal
 from app.explaining import Explaining
 from app.explanation_columns import Told
 from app.model_cache import ServedModel
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.explanations.base import NotExplainable
 from backends.model import Model
 from schemas.arguments import ExplanationArguments, refusal

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from app.errors import AppError
 
 if TYPE_CHECKING:
-    from app.store.records import Deployment, DeploymentSettings, StoredModel
+    from app.store.records import Deployment, StoredModel
+    from app.store.settings import DeploymentSettings
     from backends.model import Model
     from backends.tensors.spec import Field
 

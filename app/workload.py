@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.config import Config
 from app.explanation_request import Explained
 from app.model_cache import ServedModel
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from schemas.arguments import PredictionArguments
 
 if TYPE_CHECKING:

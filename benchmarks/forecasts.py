@@ -18,7 +18,7 @@ from app.answering import Writer
 from app.config import Config
 from app.decode import read_csv
 from app.model_cache import ServedModel
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.answering import Forecasting, Part
 from app.timeseries.rows import RowsWanted
 from backends.bundle import read as read_bundle

@@ -139,9 +139,11 @@ LAYERS = {
     ],
     "app.explanation_request": [
         *("app.explaining", "app.explanation_columns", "app.model_cache"),
-        *("app.store.records", "backends.*", "schemas.*"),
+        *("app.store.settings", "backends.*", "schemas.*"),
     ],
-    "app.replacement": ["app.errors", "app.store.records", "backends.*"],
+    "app.replacement": [
+        *("app.errors", "app.store.records", "app.store.settings", "backends.*"),
+    ],
     "app.humility_changes": ["app.errors", "app.store.*", "backends.*"],
     # What is told and read; views tell and read it over HTTP.
     "app.management.*": [

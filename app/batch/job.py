@@ -25,7 +25,7 @@ from app.model_cache import ServedModel, load_served
 from app.output_columns import ALL_COLUMNS, OutputColumns
 from app.store.errors import StoreUnreachable, UnknownModel
 from app.store.files import Files, open_files
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.window import Asked
 from backends.base import ModelFileRejected
 from backends.bundle import BundleRejected

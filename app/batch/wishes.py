@@ -7,7 +7,7 @@ from app.batch.cutting import Head
 from app.batch.job import ModelPlace, Task, Wishes
 from app.batch.spec import BatchSpec, TimeseriesSettings
 from app.store.jobs import Job
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.window import Asked
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.config import Config
     from app.explanation_request import Explained
     from app.model_cache import ServedModel
-    from app.store.records import DeploymentSettings
+    from app.store.settings import DeploymentSettings
     from schemas.arguments import ExplanationArguments
 
 
@@ -70,7 +70,7 @@ def placed(
     text: str, config: Config
 ) -> Iterator[tuple[Path, DeploymentSettings, float | None, Path | None]]:
     """The bundle that is named, and what a deployment adds to it."""
-    from app.store.records import DeploymentSettings
+    from app.store.settings import DeploymentSettings
 
     if re.fullmatch(r"[0-9a-f]{24}", text) and not Path(text).exists():
         with opened_state() as state:

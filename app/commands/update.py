@@ -68,7 +68,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _setting_value(name: str, text: str) -> Any:
-    from app.store.records import DeploymentSettings
+    from app.store.settings import DeploymentSettings
 
     if text == "":
         return getattr(DeploymentSettings(), name)

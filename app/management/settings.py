@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.model import Model
 from schemas.management import InvalidFields
 

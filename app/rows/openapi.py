@@ -15,7 +15,8 @@ from app.rows.value_schemas import (
     named,
     output_schema,
 )
-from app.store.records import Deployment, DeploymentSettings
+from app.store.records import Deployment
+from app.store.settings import DeploymentSettings
 from backends.model import Model
 from schemas.openapi_parts import (
     HEADERS,

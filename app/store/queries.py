@@ -31,13 +31,13 @@ from app.store.errors import (
 from app.store.records import (
     AuditEntry,
     Deployment,
-    DeploymentSettings,
     HumilityCount,
     HumilityTotal,
     StoredModel,
     Token,
     User,
 )
+from app.store.settings import DeploymentSettings
 from app.store.tables import (
     audit,
     deployments,

@@ -29,7 +29,6 @@ from app.store.records import (
     Actor,
     AuditEntry,
     Deployment,
-    DeploymentSettings,
     HumilityCount,
     HumilityTotal,
     Importance,
@@ -45,6 +44,7 @@ from app.store.records import (
     secret_digest,
 )
 from app.store.setting_checks import check_threshold
+from app.store.settings import DeploymentSettings
 from app.store.texts import (
     check_description,
     check_name,

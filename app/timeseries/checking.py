@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.config import Config
 from app.scoring import refuse_not_finite
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.card import TimeSeriesOptions, card_of, open_model_files
 from app.timeseries.rows import RowsWanted
 from app.timeseries.spec_models import model_paths

@@ -12,7 +12,7 @@ import pyarrow as pa
 from app.config import Config
 from app.decode import Chunk, Wanted, read_csv, read_wanted
 from app.errors import NoDataToPredict
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.timeseries.cells import MISSING_TARGETS
 from backends.timeseries.clock import Clock
 from backends.timeseries.pairs import Ints

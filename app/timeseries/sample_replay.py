@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.config import Config
 from app.errors import AppError
 from app.model_cache import ServedModel
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.answering import Forecasting, Part
 from app.timeseries.window import Asked
 from backends.bundle import (

@@ -3,7 +3,7 @@
 import pytest
 
 from app.explanation_request import PREDICTIONS, Route, read_request
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.explanations.base import NotExplainable, NotInitialized
 from schemas.arguments import ExplanationArguments, InvalidArgument
 from schemas.fields import ALL

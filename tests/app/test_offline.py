@@ -14,7 +14,7 @@ from app.config import Config
 from app.errors import BodyUnreadable, NoDataToPredict
 from app.offline import OutputRefused, ScoringRefused, score_file
 from app.services import Services
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from tests.forecasts import as_csv
 
 # From tests/conftest.py.

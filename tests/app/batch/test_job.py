@@ -15,7 +15,7 @@ from app.batch.job import ModelPlace, PartDone, Task, Wishes, score_part
 from app.output_columns import OutputColumns
 from app.services import Services
 from app.store.files import Folder
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from backends.humility import NoOperation, OutlyingInput, Rule, ThrowError
 from schemas.arguments import ExplanationArguments
 

@@ -21,7 +21,7 @@ from app.config import Config
 from app.csv_records import bounds, spans
 from app.errors import BodyUnreadable
 from app.store.files import Folder
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.rows import Rows, RowsWanted
 from app.timeseries.window import Asked, Limits, Plan, plan, plan_series
 from backends.timeseries.forecasting import forecast

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.management.settings import OWN, PLACES
-from app.store.records import SETTING_NAMES, DeploymentSettings
+from app.store.settings import SETTING_NAMES, DeploymentSettings
 from tests.api_client import api_of, id_of, message_of
 
 # Of the operator's alone, or told under another address.

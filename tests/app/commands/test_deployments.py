@@ -14,7 +14,7 @@ from app.replacement import (
     check_intervals,
     check_same_answers,
 )
-from app.store.records import SETTING_NAMES, DeploymentSettings
+from app.store.settings import SETTING_NAMES, DeploymentSettings
 from backends.model import Feature, Model
 
 Run = Callable[..., Result]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.management.replacing import validate
 from app.services import Services
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from tests.unstructured_models import make_hook
 
 

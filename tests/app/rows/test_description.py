@@ -8,7 +8,8 @@ import pytest
 
 from app.errors import IsForecasting
 from app.rows.description import Described, columns_of, facts, inputs_of, outputs_of
-from app.store.records import Deployment, DeploymentSettings
+from app.store.records import Deployment
+from app.store.settings import DeploymentSettings
 from backends.model import Feature, Model
 from backends.tensors import io_json
 from backends.tensors.spec import Field, Picture, TensorSpec

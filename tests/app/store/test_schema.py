@@ -21,7 +21,8 @@ from sqlalchemy import MetaData, Table, create_engine, insert, inspect, select, 
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
-from app.store.records import DeploymentSettings, HumilityCount, Token
+from app.store.records import HumilityCount, Token
+from app.store.settings import DeploymentSettings
 from app.store.store import Store
 from app.store.tables import SCHEMA, deployments, metadata
 

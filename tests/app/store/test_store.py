@@ -17,13 +17,8 @@ from app.store.errors import (
     UnknownToken,
     UnknownUser,
 )
-from app.store.records import (
-    Caller,
-    DeploymentSettings,
-    HumilityCount,
-    HumilityTotal,
-    check_id,
-)
+from app.store.records import Caller, HumilityCount, HumilityTotal, check_id
+from app.store.settings import DeploymentSettings
 from backends.humility import NoOperation, Rule, UncertainPrediction
 
 HEX = "0123456789abcdef01234567"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import Config
-from app.store.records import DeploymentSettings
+from app.store.settings import DeploymentSettings
 from app.timeseries.rows import Rows, RowsWanted
 from backends.timeseries.panel import Panel
 from backends.timeseries.panel_decoder import PanelDecoder
