@@ -20,6 +20,7 @@ import pytest
 
 from app.store.store import Store
 from backends import bundle
+from tests.liveness import alive_after, is_alive
 from tests.server.load import clients
 from tests.server.processes import Server, end, running, wait_for
 from tests.server.served_models import (
@@ -76,7 +77,7 @@ def test_killed_worker_is_replaced_and_no_later_request_fails(
 
 
 def _alive(server: Server) -> list[psutil.Process]:
-    return [each for each in server.workers() if each.status() != "zombie"]
+    return list(filter(is_alive, server.workers()))
 
 
 def test_worker_that_starts_again_knows_its_tokens_from_the_first_request(
@@ -98,7 +99,7 @@ def test_workers_end_with_their_master(start: Start) -> None:
     workers = server.workers()
     server.process.kill()
     server.process.wait()
-    assert psutil.wait_procs(workers, timeout=15)[1] == []
+    assert alive_after(workers) == []
     with pytest.raises(ConnectionRefusedError):
         server.open_socket()
 
@@ -226,7 +227,7 @@ def test_killed_server_starts_again_in_the_middle_of_a_replacement(
         for process in [psutil.Process(server.process.pid), *workers]:
             os.kill(process.pid, signal.SIGKILL)
         server.process.wait()
-        psutil.wait_procs(workers, timeout=10)
+        alive_after(workers)
         server.close_connections()
         with running(models, server.home) as again:
             assert again.predict(FIRST, rows).status == 200

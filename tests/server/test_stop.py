@@ -9,7 +9,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.server.processes import Server, read_response, wait_for
+from tests.liveness import alive_after, is_alive
+from tests.server.processes import SECONDS, Server, read_response, wait_for
 from tests.server.served_models import csv_body, frame
 
 Start = Callable[..., Server]
@@ -26,7 +27,7 @@ def stop_and_watch(server: Server) -> tuple[float, list[psutil.Process]]:
 def assert_all_gone(server: Server, workers: list[psutil.Process]) -> None:
     with pytest.raises(ConnectionRefusedError):
         server.open_socket()
-    assert psutil.wait_procs(workers, timeout=5)[1] == []
+    assert alive_after(workers) == []
 
 
 def test_request_in_flight_is_finished_and_readiness_ends(start: Start) -> None:
@@ -44,7 +45,7 @@ def test_request_in_flight_is_finished_and_readiness_ends(start: Start) -> None:
         answer = read_response(opened)
     assert answer.status == 200
     assert len(answer.positives) == 4
-    assert server.process.wait(30) == 0
+    assert server.process.wait(SECONDS) == 0
     assert_all_gone(server, workers)
 
 
@@ -58,7 +59,7 @@ def test_idle_server_stops_at_once(start: Start) -> None:
     # Kept-alive connections do not hold it up.
     server.connections()
     began, workers = stop_and_watch(server)
-    assert server.process.wait(30) == 0
+    assert server.process.wait(SECONDS) == 0
     assert time.monotonic() - began < 10
     assert_all_gone(server, workers)
 
@@ -69,7 +70,7 @@ def test_client_that_never_ends_does_not_hold_up_the_stop(start: Start) -> None:
         opened.sendall(server.head(1000) + b"x,y,colour\n")
         server.wait_until_taken(opened)
         began, workers = stop_and_watch(server)
-        server.process.wait(30)
+        server.process.wait(SECONDS)
         taken = time.monotonic() - began
     assert taken < GRACE + 8
     assert_all_gone(server, workers)
@@ -80,7 +81,7 @@ def test_quick_stop_leaves_nothing(start: Start, number: int) -> None:
     server = start(workers=1)
     workers = server.workers()
     server.process.send_signal(number)
-    server.process.wait(30)
+    server.process.wait(SECONDS)
     assert_all_gone(server, workers)
 
 
@@ -89,9 +90,7 @@ def test_reload_serves_on(start: Start) -> None:
     (before,) = server.workers()
     server.process.send_signal(signal.SIGHUP)
     statuses = []
-    wait_for(
-        lambda: statuses.append(server.predict().status) or not before.is_running()
-    )
+    wait_for(lambda: statuses.append(server.predict().status) or not is_alive(before))
     server.wait_until_ready(1)
     assert set(statuses) == {200}
     assert server.predict().status == 200

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-import psutil
 import pytest
 
+from tests.liveness import is_alive
 from tests.server.processes import wait_for
 from tests.server.served_models import foretell
 from tests.unstructured_models import HOOKS
@@ -38,10 +38,7 @@ def hooks_of(server):
 
 
 def are_gone(processes):
-    return not any(
-        each.is_running() and each.status() != psutil.STATUS_ZOMBIE
-        for each in processes
-    )
+    return not any(map(is_alive, processes))
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])

@@ -21,6 +21,7 @@ from app.unstructured.hooks import Hooks
 from backends import bundle
 from backends.unstructured.code import HookCode
 from backends.unstructured.media import Content
+from tests.liveness import alive_after, is_alive
 from tests.unstructured_models import make_hook
 
 WAY = "application/x-way"
@@ -34,13 +35,6 @@ def processes():
     """Those of hooks that are alive."""
     found = psutil.Process().children(recursive=True)
     return [each for each in found if is_alive(each) and is_hook(each)]
-
-
-def is_alive(process):
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def is_hook(process):
@@ -191,9 +185,7 @@ def test_process_killed_between_requests_fails_none(send):
     killed = processes()
     for each in killed:
         each.kill()
-    deadline = time.monotonic() + 30
-    while any(map(is_alive, killed)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert alive_after(killed) == []
     assert do(send, "count").data == b"1"
 
 
@@ -205,7 +197,7 @@ def test_forks_of_a_hook_answer_nothing(send):
 def test_what_is_printed_goes_to_the_log(send, caplog):
     caplog.set_level(logging.INFO)
     assert do(send, "print").data == b"printed"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while "second file" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.02)
     assert "from the hook?[31m" in caplog.text
@@ -215,7 +207,7 @@ def test_what_is_printed_goes_to_the_log(send, caplog):
 def test_much_printing_fills_no_log(send, caplog):
     caplog.set_level(logging.INFO)
     assert do(send, "print much").data == b"ok"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while "it prints more" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(caplog.records) < 250
@@ -282,7 +274,7 @@ def test_hook_that_is_forbidden_again_ends(send):
     store.update_deployment(deployment, settings={"python_hook": None})
     send.services.refresh()
     assert send(deployment, b"x", None).status_code == 422
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(processes()) > before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(processes()) <= before
@@ -349,14 +341,16 @@ def test_too_many_that_wait_are_refused(tmp_path):
 def test_idle_process_ends_with_its_folder(tmp_path):
     made = make_hook(tmp_path / "b", "ways")
     code = HookCode(made.folder, made.model)
-    hooks = Hooks(Config(home=tmp_path), lambda *_: True, idle_seconds=0.1)
+    hooks = Hooks(Config(home=tmp_path), lambda *_: True, idle_seconds=600)
     before = set(processes())
     sent = Content.of(b"told", WAY)
     hooks.answer("a" * 24, code, sent, {}, time.monotonic() + 60)
     (first, *_) = set(processes()) - before
     home = Path(first.cwd())
     assert home.is_dir() and home.parents[1] == tmp_path / "hooks"
-    deadline = time.monotonic() + 30
+    # Only now: a busy machine might let it end before anybody looked.
+    hooks._idle_seconds = 0.1
+    deadline = time.monotonic() + 120
     while set(processes()) - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not set(processes()) - before

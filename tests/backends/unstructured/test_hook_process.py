@@ -10,6 +10,7 @@ import pytest
 from backends.unstructured.hook_process import HookLimits, HookProcess
 from backends.unstructured.media import Content
 from backends.unstructured.refusals import AnswerTooLarge, HookFailed, HookTooSlow
+from tests.liveness import alive_after
 from tests.unstructured_models import HOOKS, make_hook
 
 LIMITS = HookLimits(seconds=20, load_seconds=30, memory=2**30, answer=2**20)
@@ -111,8 +112,7 @@ def test_end_takes_all_that_was_started(begin, tmp_path):
     process.end()
     if not process.is_isolated:
         pytest.skip("the kernel gives no namespaces here")
-    _, alive = psutil.wait_procs(started, timeout=30)
-    assert not alive
+    assert alive_after(started) == []
 
 
 def test_headers_that_are_too_long_are_left_out(begin):
