@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from app.store.jobs import Job, Jobs
 from app.store.store import Store
 from backends.compiled import read
 from tests.app.store.conftest import PostgresServer, postgres  # noqa: F401
+from tests.liveness import alive_after
+from tests.server.batch_client import JOB_SECONDS
 from tests.server.load import clients
 from tests.server.processes import Answer, Server, running, wait_for
 from tests.server.served_models import (
@@ -92,11 +94,16 @@ class Twin:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(signal.SIGKILL)
         self._server.process.wait()
-        psutil.wait_procs(processes, 10)
+        alive_after(processes)
         self._started.close()
 
-    def store(self) -> Store:
-        return Store(self.settings["database_url"], self.home)
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        store = Store(self.settings["database_url"], self.home)
+        try:
+            yield store
+        finally:
+            store.dispose()
 
     def is_at(self, job: Job) -> bool:
         """Whether it is this server's runner that has the job."""
@@ -120,7 +127,7 @@ class Twin:
             env=environment(self.home, **self.settings),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -150,10 +157,12 @@ def twins(
     url = postgres.new_database()
     folder = tmp_path_factory.mktemp("twins")
     store = Store(url, folder)
-    store.migrate()
-    store.add_user("admin", admin=True)
-    _, token = store.create_token("admin")
-    store.dispose()
+    try:
+        store.migrate()
+        store.add_user("admin", admin=True)
+        _, token = store.create_token("admin")
+    finally:
+        store.dispose()
     settings = {"database_url": url, "store_url": shared, "workers": 1}
     one, other = (
         Twin(models, folder / name, settings, token) for name in ("one", "other")
@@ -227,9 +236,9 @@ def test_replacement_on_one_server_is_seen_by_both(
     twins: tuple[Twin, Twin], deployed: str, models: ServedModels
 ) -> None:
     one, other = twins
-    store = one.store()
-    deployment = store.create_deployment("replaced", "admin", models.ids[FIRST]).id
-    store.dispose()
+    with one.store() as store:
+        model = models.ids[FIRST]
+        deployment = store.create_deployment("replaced", "admin", model).id
     for each in twins:
         assert until_answered(each, deployment).status == 200
     other.foretell("replace-model", deployment, models.bundles["second"])
@@ -244,11 +253,10 @@ def test_token_that_one_server_ends_is_refused_by_the_other(
     twins: tuple[Twin, Twin], deployed: str
 ) -> None:
     one, other = twins
-    store = one.store()
-    made, token = store.create_token("admin")
+    with one.store() as store:
+        made, token = store.create_token("admin")
     wait_for(lambda: other.predict(deployed, BODY, token).status == 200)
     one.foretell("token", "revoke", made.id)
-    store.dispose()
     for each in twins:
         wait_for(lambda: each.predict(deployed, BODY, token).status == 401)  # noqa: B023
 
@@ -276,15 +284,14 @@ def test_batch_job_of_a_server_that_dies_goes_on_at_the_other(
     job = one.ask("POST", "/api/v2/batchPredictions/", NEW_JOB, **JSON).json
     place = f"/api/v2/batchPredictions/{job['id']}/"
     assert one.ask("PUT", f"{place}csvUpload/", body, **CSV).status == 202
-    store = one.store()
-    jobs = Jobs(store.database)
-    begun = wait_for(lambda: _begun(jobs, job["id"]))
-    victim = next(each for each in twins if each.is_at(begun))
-    (survivor,) = {*twins} - {victim}
-    victim.kill()
-    status = wait_for(lambda: _ended(survivor, place), 90)
-    left = jobs.get(job["id"])
-    store.dispose()
+    with one.store() as store:
+        jobs = Jobs(store.database)
+        begun = wait_for(lambda: _begun(jobs, job["id"]), JOB_SECONDS)
+        victim = next(each for each in twins if each.is_at(begun))
+        (survivor,) = {*twins} - {victim}
+        victim.kill()
+        status = wait_for(lambda: _ended(survivor, place), JOB_SECONDS)
+        left = jobs.get(job["id"])
     assert status["status"] == "COMPLETED", status["logs"]
     assert (status["scoredRows"], status["failedRows"]) == (len(rows), 0)
     assert left.runner is None and any("Job goes on" in each for each in left.logs)
