@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from app.cli import cli
 from app.commands import deployments, humility
 from app.commands.state import State
 from app.store.records import HumilityCount
@@ -22,14 +25,28 @@ from backends.model import Model
 from backends.timeseries import known_series
 from tests.app.commands.conftest import SALE, Run, RunJson
 
+PRICE = "9a1e" * 6
 UNCERTAIN = ("humility", SALE, "add", "--uncertain")
 
 
+@pytest.fixture(scope="session")
+def price_home(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with a deployment of the regression model."""
+    home = tmp_path_factory.mktemp("price") / "home"
+    runner = CliRunner(env={"FORETELL_HOME": str(home)})
+    for arguments in (
+        ("user", "add", "ada", "--admin"),
+        ("deploy", str(models / "price"), "--label", "Price", "--id", PRICE),
+    ):
+        assert runner.invoke(cli, arguments).exit_code == 0
+    return home
+
+
 @pytest.fixture
-def price(run: Run, models: Path, sale: str) -> str:
-    """Id of a deployment of the regression model, beside the binary one."""
-    arguments = ("deploy", models / "price", "--label", "Price")
-    return run(*arguments).stdout.strip()
+def price(home: Path, price_home: Path) -> str:
+    """Id of a deployment of the regression model."""
+    shutil.copytree(price_home, home)
+    return PRICE
 
 
 def store_of(home: Path) -> Store:
