@@ -25,7 +25,7 @@ from app.batch.series import Shelf
 from app.config import Config
 from app.errors import AppError, BodyUnreadable, NoDataToPredict
 from app.store.files import Folder, open_files
-from app.store.records import new_id
+from app.store.identifiers import new_id
 
 # By the end of the output file's name.
 KINDS: Mapping[str, Kind] = {".csv": "csv", ".json": "json"}

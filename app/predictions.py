@@ -41,7 +41,8 @@ from app.packing import answered
 from app.receiving import body_of, caller_of, model_of
 from app.services import Services
 from app.store.errors import InvalidId, UnknownDeployment
-from app.store.records import Caller, Deployment, check_id
+from app.store.identifiers import check_id
+from app.store.records import Caller, Deployment
 from app.workload import is_bulk, limits_of, most_rows
 from backends.timeseries.refusals import NoValidOutputRows
 from schemas.arguments import PredictionArguments, read_arguments

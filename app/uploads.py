@@ -21,8 +21,9 @@ from app.config import Config
 from app.errors import NoRoomForUpload, Overloaded
 from app.store.errors import StoreUnavailable
 from app.store.folders import locked, make_private
+from app.store.identifiers import new_id
 from app.store.operations import Operation, Operations
-from app.store.records import User, new_id
+from app.store.records import User
 
 log = logging.getLogger(__name__)
 

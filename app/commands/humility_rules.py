@@ -38,7 +38,7 @@ class NothingRecommended(AppError):
 
 def make_rule(name: str | None, trigger: Trigger, action: Action) -> Rule:
     """A rule with an id of its own."""
-    from app.store.records import new_id
+    from app.store.identifiers import new_id
     from backends.humility import Rule
 
     return Rule(new_id(), name or _title(trigger), trigger, action)

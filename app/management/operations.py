@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from app.management.times import moment
+from app.store.identifiers import new_id
 from app.store.operations import Operation, Operations
-from app.store.records import Caller, new_id
+from app.store.records import Caller
 
 _SILENCE: Final = timedelta(minutes=2)
 

@@ -17,7 +17,7 @@ from app.store.folders import (
     remove_unfinished,
     settle,
 )
-from app.store.records import check_id
+from app.store.identifiers import check_id
 from app.store.shared import SharedFolders
 
 log = logging.getLogger(__name__)

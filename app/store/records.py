@@ -12,26 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
 
-from app.store.errors import InvalidId, UnknownDeployment
-from app.store.setting_checks import ID, check_choice
+from app.store.errors import UnknownDeployment
+from app.store.setting_checks import check_choice
 from app.store.settings import DeploymentSettings
 
 Role = Literal["admin", "user", "predictor"]
 Importance = Literal["CRITICAL", "HIGH", "MODERATE", "LOW"]
 
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
-
-
-def new_id() -> str:
-    """24 random lower-case hexadecimal digits."""
-    return secrets.token_hex(12)
-
-
-def check_id(text: str) -> str:
-    """The text, when it has the form of an identifier; raises InvalidId."""
-    if not ID.fullmatch(text):
-        raise InvalidId(text)
-    return text
 
 
 def new_secret(token_id: str) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from app.store.errors import InvalidSetting
+from app.store.identifiers import ID
 
 if TYPE_CHECKING:
     # Imported below where there are rules: the package brings numpy.
     from backends.humility import Rule
-
-# The form of every identifier.
-ID: Final = re.compile(r"[0-9a-f]{24}")
 
 
 def check_threshold(threshold: float | None) -> float | None:

@@ -25,6 +25,7 @@ from app.store.errors import (
     NameTaken,
     StoreUnavailable,
 )
+from app.store.identifiers import check_id, new_id
 from app.store.records import (
     Actor,
     AuditEntry,
@@ -37,9 +38,7 @@ from app.store.records import (
     StoredModel,
     Token,
     User,
-    check_id,
     check_importance,
-    new_id,
     new_secret,
     secret_digest,
 )

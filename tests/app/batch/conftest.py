@@ -14,8 +14,8 @@ import pytest
 from app.batch.running import Runner
 from app.batch.spec import BatchSpec
 from app.config import Config
+from app.store.identifiers import new_id
 from app.store.jobs import Job
-from app.store.records import new_id
 
 # From tests/conftest.py.
 Site = Any

@@ -7,8 +7,8 @@ import pytest
 
 from app.batch.expiry import remove_expired
 from app.store.files import Folder
+from app.store.identifiers import new_id
 from app.store.jobs import Job, Jobs, UnknownJob
-from app.store.records import new_id
 from app.store.store import Store
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -25,8 +25,8 @@ from app.cli import cli
 from app.config import Config
 from app.factory import create_app
 from app.services import Services
+from app.store.identifiers import new_id
 from app.store.operations import Operation
-from app.store.records import new_id
 from tests.conftest import Site, make_site
 from tests.specimens import Specimen, compile_specimen
 

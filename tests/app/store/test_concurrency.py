@@ -160,7 +160,7 @@ def test_rules_added_at_once_are_all_kept(store, database_url, home):
     code = """
 import sys
 from pathlib import Path
-from app.store.records import new_id
+from app.store.identifiers import new_id
 from app.store.store import Store
 from backends.humility import NoOperation, Rule, UncertainPrediction
 store = Store(sys.argv[1], Path(sys.argv[2]))

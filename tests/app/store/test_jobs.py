@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from app.store.identifiers import new_id
 from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
-from app.store.records import Actor, new_id
+from app.store.records import Actor
 
 ROOT = Path(__file__).parents[3]
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)

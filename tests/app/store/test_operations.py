@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.store.identifiers import new_id
 from app.store.operations import Operation, Operations
-from app.store.records import new_id
 
 
 @pytest.fixture

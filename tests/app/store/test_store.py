@@ -17,7 +17,8 @@ from app.store.errors import (
     UnknownToken,
     UnknownUser,
 )
-from app.store.records import Caller, HumilityCount, HumilityTotal, check_id
+from app.store.identifiers import check_id
+from app.store.records import Caller, HumilityCount, HumilityTotal
 from app.store.settings import DeploymentSettings
 from backends.humility import NoOperation, Rule, UncertainPrediction
 
