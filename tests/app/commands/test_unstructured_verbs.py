@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli import cli
 from backends.unstructured.confinement import can_isolate
 from tests.tensors import columns_graph, save, text_to_text
 from tests.unstructured_models import HOOKS
 
 CODE = HOOKS / "text_statistics.py"
 WORDS = HOOKS / "stop_words.json"
+DEPLOYED = "3a0d" * 6
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory):
+    """A folder with the bundles of a hook and of a graph."""
+    folder = tmp_path_factory.mktemp("unstructured-verbs")
+    source = save(columns_graph(), folder / "matrix.onnx")
+    for arguments in (
+        (CODE, "--unstructured", "--with", WORDS, "--out", folder / "hook"),
+        (source, "--unstructured", "--out", folder / "graph"),
+    ):
+        result = CliRunner().invoke(cli, ["package", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+    return folder
 
 
 @pytest.fixture
-def hook(run, tmp_path):
+def hook(bundles, tmp_path):
     """Path of a hook's bundle."""
-    out = tmp_path / "hook"
-    run("package", CODE, "--unstructured", "--with", WORDS, "--out", out)
-    return out
+    return Path(shutil.copytree(bundles / "hook", tmp_path / "hook"))
 
 
 @pytest.fixture
-def graph(run, tmp_path):
-    out = tmp_path / "graph"
-    source = save(columns_graph(), tmp_path / "matrix.onnx")
-    run("package", source, "--unstructured", "--out", out)
-    return out
+def graph(bundles, tmp_path):
+    return Path(shutil.copytree(bundles / "graph", tmp_path / "graph"))
+
+
+@pytest.fixture(scope="session")
+def deployed_home(bundles, tmp_path_factory):
+    """A state folder with a deployment of the hook."""
+    home = tmp_path_factory.mktemp("words") / "home"
+    runner = CliRunner(env={"FORETELL_HOME": str(home)})
+    for arguments in (
+        ("user", "add", "ada", "--admin"),
+        ("deploy", str(bundles / "hook"), "--label", "words", "--id", DEPLOYED),
+    ):
+        assert runner.invoke(cli, arguments).exit_code == 0
+    return home
 
 
 @pytest.fixture
-def deployed(run, hook):
-    run("user", "add", "ada", "--admin")
-    return run("deploy", hook, "--label", "words").stdout.strip()
+def deployed(home, deployed_home):
+    shutil.copytree(deployed_home, home)
+    return DEPLOYED
 
 
 def test_graph_becomes_a_bundle(run, graph):
