@@ -250,7 +250,8 @@ def test_place_where_runners_die_is_left_at_last(
 def test_lease_is_kept_while_a_part_is_waited_for(
     batch: Batch, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "LEASE", timedelta(seconds=0.6))
+    # Much longer than a renewal takes on a busy machine, and shorter than what follows.
+    monkeypatch.setattr(running, "LEASE", timedelta(seconds=2))
     monkeypatch.setattr(running, "_RENEW_SECONDS", 0.1)
     job = batch.add("churn", text)
     waiting, go_on = threading.Event(), threading.Event()
@@ -265,7 +266,7 @@ def test_lease_is_kept_while_a_part_is_waited_for(
     thread = threading.Thread(target=batch.runner.run_next)
     thread.start()
     waiting.wait()
-    for _ in range(20):
+    for _ in range(30):
         assert batch.runner.jobs.claim("another", LEASE) is None
         threading.Event().wait(0.1)
     go_on.set()
