@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -84,7 +86,7 @@ class Cluster:
         if not self._scheduler and self._client is None:
             ahead = [item for _, item in zip(range(2), waiting, strict=False)]
             if len(ahead) == 1:
-                yield work(ahead[0])
+                yield _watched(work, ahead[0], check)
                 return
             waiting = _chained(ahead, waiting)
         yield from self._map(work, waiting, check)
@@ -203,6 +205,26 @@ class Cluster:
                 # One that is lost already cannot be left in order.
                 with suppress(OSError, TimeoutError, RuntimeError):
                     each.close(timeout=_CONNECT_SECONDS)
+
+
+def _watched(
+    work: Callable[[Item], Result], item: Item, check: Callable[[], None]
+) -> Result:
+    """Work in a thread, which is left behind when `check` ends the work."""
+    done: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work(item))
+        except BaseException as error:
+            # Whatever it is, whoever waits shall have it.
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="part", daemon=True).start()
+    while not done.done():
+        check()
+        wait([done], _LOOK_SECONDS)
+    return done.result()
 
 
 def _own_cluster(threads: int, folder: Path) -> Any:

@@ -13,6 +13,9 @@ from app.store.jobs import Job, Jobs
 # An input that was not uploaded in this time will not be.
 UPLOAD_TIME: Final = timedelta(days=1)
 
+# So many jobs whose files cannot be removed, and the files are not to be had at all.
+_FAILURES: Final = 3
+
 log = logging.getLogger(__name__)
 
 
@@ -27,12 +30,20 @@ def remove_expired(jobs: Jobs, files: Files, now: datetime) -> int:
     """Remove what was kept long enough; how many jobs that were.
 
     now: with time zone. A job is forgotten after its files: what is cut off in between
-    is done the next time, by whichever server looks first.
+    is done the next time, by whichever server looks first. Raises StorageFailed where
+    that is so of several jobs.
     """
-    found = jobs.expired(now, now - UPLOAD_TIME)
-    for job in found:
-        remove(jobs, files, job)
-    return len(found)
+    removed, failed = 0, 0
+    for job in jobs.expired(now, now - UPLOAD_TIME):
+        try:
+            remove(jobs, files, job)
+            removed += 1
+        except StorageFailed as error:
+            log.warning("batch job %s is not removed: %s", job.id, error.__cause__)
+            failed += 1
+            if failed == _FAILURES:
+                raise
+    return removed
 
 
 def remove(jobs: Jobs, files: Files, job: Job) -> None:

@@ -27,7 +27,7 @@ from backends.timeseries.refusals import HistoryTooShort, IrregularTimestamp
 Ints = NDArray[np.int64]
 
 # What is read of a group takes some four times as much memory.
-GROUP_BYTES: Final = 32 * 2**20
+GROUP_BYTES: Final = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -116,6 +117,9 @@ class Folder(Files):
         target = self._root / path
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)
+            if target.is_dir():
+                # Somebody writes there, or may; else nobody would look again.
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), target)
         else:
             target.unlink(missing_ok=True)
 

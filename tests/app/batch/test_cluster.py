@@ -81,6 +81,29 @@ def test_one_item_needs_no_cluster(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path.cwd())
 
 
+def test_check_ends_the_work_of_one_item(tmp_path: Path) -> None:
+    class Ended(Exception):
+        pass
+
+    go_on, looks = threading.Event(), iter([None])
+
+    def check() -> None:
+        if next(looks, Ended) is Ended:
+            raise Ended
+
+    with Cluster("", 2, tmp_path) as cluster, pytest.raises(Ended):
+        list(cluster.map(lambda _: go_on.wait(60), [1], check))
+    go_on.set()
+
+
+def test_what_one_item_raises_is_raised(tmp_path: Path) -> None:
+    def work(item: int) -> int:
+        raise TimeoutError(item)
+
+    with Cluster("", 2, tmp_path) as cluster, pytest.raises(TimeoutError, match="7"):
+        list(cluster.map(work, [7]))
+
+
 def test_what_dask_does_is_in_no_log(tmp_path: Path) -> None:
     program = (
         "import logging, sys; from pathlib import Path\n"

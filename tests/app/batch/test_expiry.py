@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.batch.expiry import remove_expired
+from app.batch.expiry import StorageFailed, remove_expired
 from app.store.files import Folder
 from app.store.identifiers import new_id
 from app.store.jobs import Job, Jobs, UnknownJob
@@ -95,3 +95,34 @@ def test_job_whose_files_are_gone_already_is_forgotten(kept):
     files.remove(job.folder)
     assert remove_expired(jobs, files, NOW) == 1
     assert not is_kept(jobs, files, job)
+
+
+class Held(Folder):
+    """Files of which some cannot be removed."""
+
+    def __init__(self, root, held):
+        super().__init__(root)
+        self.held = held
+
+    def remove(self, path):
+        if path in self.held:
+            raise PermissionError(path)
+        super().remove(path)
+
+
+def test_job_whose_files_stay_holds_up_no_other(kept, tmp_path):
+    jobs, files, add = kept
+    old = [add(expires_at=NOW - timedelta(hours=1)) for _ in range(5)]
+    held = Held(tmp_path, {each.folder for each in old[:2]})
+    assert remove_expired(jobs, held, NOW) == 3
+    assert [is_kept(jobs, files, each) for each in old] == [True] * 2 + [False] * 3
+    assert remove_expired(jobs, files, NOW) == 2
+
+
+def test_files_that_are_not_to_be_had_are_told(kept, tmp_path):
+    jobs, files, add = kept
+    old = [add(expires_at=NOW - timedelta(hours=1)) for _ in range(5)]
+    held = Held(tmp_path, {each.folder for each in old})
+    with pytest.raises(StorageFailed):
+        remove_expired(jobs, held, NOW)
+    assert all(is_kept(jobs, files, each) for each in old)

@@ -139,6 +139,14 @@ def test_folder_is_for_its_owner_only(tmp_path):
         assert stat.S_IMODE(each.stat().st_mode) == 0o700
 
 
+def test_folder_that_stays_is_told(tmp_path, monkeypatch):
+    files = Folder(tmp_path)
+    files.write("jobs/1/x", b"1")
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    with pytest.raises(OSError, match="not empty"):
+        files.remove("jobs/1")
+
+
 def test_store_that_is_not_there_is_an_os_error(bucket):
     gone = Objects(f"{bucket}-other/x")
     with pytest.raises(OSError, match="bucket"):
