@@ -112,10 +112,10 @@ def served(tmp_path_factory):
     yield environment, environment["FORETELL_BIND"], "".join(printed)
     server.send_signal(signal.SIGTERM)
     # The access log goes on in the same pipe; it is read so that nothing waits for it.
-    server.communicate(timeout=30)
+    server.communicate(timeout=300)
 
 
-def run(script, environment, folder=ROOT, seconds=60):
+def run(script, environment, folder=ROOT, seconds=300):
     done = subprocess.run(
         ["sh", "-ec", script],
         cwd=folder,

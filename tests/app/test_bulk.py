@@ -50,7 +50,7 @@ def test_deadline_ends_the_wait_for_a_chunk():
     pool = BulkPool(1)
     try:
         with pytest.raises(DeadlineExceeded):
-            list(pool.map(lambda _: release.wait(10), range(3), later(0.05)))
+            list(pool.map(lambda _: release.wait(120), range(3), later(0.05)))
     finally:
         release.set()
 

@@ -84,18 +84,18 @@ def test_requests_beyond_the_places_are_told_to_come_again(serve):
     class Slow(Stream):
         def read(self, size=-1):
             begun.release()
-            go_on.wait(10)
+            go_on.wait(120)
             return super().read(size)
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(predict, "churn", Slow(CSV))
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=120)
         with predict.services.admission:
             refused = predict("churn", CSV)
         # The one that is left is answered while the slow one goes on.
         assert predict("churn", CSV).status_code == 200
         go_on.set()
-        assert slow.result(10).status_code == 200
+        assert slow.result(120).status_code == 200
     assert refused.status_code == 503
     assert refused.headers["Retry-After"] == "1"
 
@@ -123,7 +123,7 @@ def test_compressed_body_counts_for_what_it_may_hold(serve):
             waiting = pool.submit(predict, "churn", packed, headers=headers)
             time.sleep(0.1)
             assert not waiting.done()
-        assert waiting.result(10).status_code == 200
+        assert waiting.result(120).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_models_are_swapped_under_load_without_a_failure(predict, services, spec
                 services.refresh()
         finally:
             stop.set()
-        answers = [answer for each in asking for answer in each.result(10)]
+        answers = [answer for each in asking for answer in each.result(120)]
     assert len(answers) > 10
     for answer in answers:
         assert answer.status_code == 200

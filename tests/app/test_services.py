@@ -89,7 +89,7 @@ def test_old_model_answers_until_the_new_one_is_loaded(
     def slow_get(model_id):
         if model_id == new:
             seen.append(services.snapshot.deployments[deployed])
-            assert may_load.wait(10)
+            assert may_load.wait(120)
         return load(model_id)
 
     monkeypatch.setattr(services.models, "get", slow_get)

@@ -566,7 +566,7 @@ def python(code: str, home: Path, *more: str) -> subprocess.CompletedProcess[str
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

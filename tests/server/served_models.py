@@ -93,7 +93,7 @@ def foretell(home: Path, *arguments: object) -> str:
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

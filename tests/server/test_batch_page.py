@@ -44,7 +44,7 @@ def test_lines_of_the_page_score_a_file(
         | {"PATH": os.environ["PATH"], "TOKEN": token, "no_proxy": "*"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.server.processes import (
+    SECONDS,
     Server,
     read_response,
     read_responses,
@@ -74,7 +75,7 @@ def test_curl_sends_a_large_body(server: Server) -> None:
         command += ["-H", f"{name}: {value}"]
     url = f"http://127.0.0.1:{server.port}{prediction_path(FIRST)}"
     done = subprocess.run(
-        [*command, url], input=body, capture_output=True, timeout=30, check=True
+        [*command, url], input=body, capture_output=True, timeout=SECONDS, check=True
     )
     assert done.stdout.endswith(b"200")
 
@@ -187,11 +188,11 @@ def test_requests_sends_every_type(server: Server, content_type: str) -> None:
     body = csv_body(rows) if content_type == "text/csv" else json_body(rows)
     url = f"http://127.0.0.1:{server.port}{prediction_path(FIRST)}"
     headers = server.headers() | {"Content-Type": content_type}
-    answer = requests.post(url, data=body, headers=headers, timeout=30)
+    answer = requests.post(url, data=body, headers=headers, timeout=SECONDS)
     assert answer.status_code == 200
     # Long answers are compressed for clients that say they read it.
     body = csv_body(frame(300, 1))
-    answer = requests.post(url, data=body, headers=server.headers(), timeout=30)
+    answer = requests.post(url, data=body, headers=server.headers(), timeout=SECONDS)
     assert answer.headers["content-encoding"] == "gzip"
     assert len(answer.json()["data"]) == 300
 
@@ -200,7 +201,7 @@ def test_requests_sends_a_file(server: Server) -> None:
     url = f"http://127.0.0.1:{server.port}{prediction_path(FIRST)}"
     token = {"Authorization": server.headers()["Authorization"]}
     files = {"file": ("rows.csv", csv_body(frame(3, 1)))}
-    answer = requests.post(url, files=files, headers=token, timeout=30)
+    answer = requests.post(url, files=files, headers=token, timeout=SECONDS)
     assert len(answer.json()["data"]) == 3
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.store.store import Store
-from tests.server.processes import Server, wait_for
+from tests.server.processes import SECONDS, Server, wait_for
 from tests.server.served_models import FIRST, csv_body, foretell, frame
 
 Start = Callable[..., Server]
@@ -85,6 +85,6 @@ def test_counts_outlive_a_killed_worker_and_the_server(
     # What was counted since they last wrote: they write as they end.
     server.close_connections()
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(30) == 0
+    assert server.process.wait(SECONDS) == 0
     assert triggered(store) == rows
     assert store.generation() == generation + 1

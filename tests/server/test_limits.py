@@ -88,7 +88,7 @@ def test_much_too_large_body_is_413_for_a_client_that_sends_it_all(
     url = f"http://127.0.0.1:{limited.port}{prediction_path(FIRST)}"
     body = padded_body(10_000_000)
     for _ in range(5):
-        answer = requests.post(url, body, headers=limited.headers(), timeout=30)
+        answer = requests.post(url, body, headers=limited.headers(), timeout=120)
         assert answer.status_code == 413
 
 
@@ -98,7 +98,7 @@ def test_large_body_with_a_wrong_token_is_401_for_a_client_that_sends_it_all(
     url = f"http://127.0.0.1:{limited.port}{prediction_path(FIRST)}"
     body = padded_body(MAX_BODY)
     for _ in range(5):
-        answer = requests.post(url, body, headers=limited.headers("x"), timeout=30)
+        answer = requests.post(url, body, headers=limited.headers("x"), timeout=120)
         assert answer.status_code == 401
 
 

@@ -66,7 +66,7 @@ def test_lines_of_the_page_work(
         env=environment(server.home) | {"PATH": os.environ["PATH"], "no_proxy": "*"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ import pytest
 from app.config import Config
 from tests.server.fronting import fronting, needs_nginx
 from tests.server.processes import (
+    SECONDS,
     Endpoint,
     Server,
     read_response,
@@ -411,5 +412,5 @@ def test_stop_behind_nginx_finishes_what_is_in_flight(
             wait_for(lambda: worker.cpu_times().user - idle.user > 0.05)
             server.process.send_signal(signal.SIGTERM)
             assert read_response(opened).status == 200
-        server.process.wait(30)
+        server.process.wait(SECONDS)
         assert front.predict(over=kept).status == 502

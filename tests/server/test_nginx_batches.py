@@ -45,7 +45,7 @@ def ended(front: Endpoint, job_id: str) -> dict[str, object]:
         told = front.ask("GET", f"{PATH}{job_id}/", None, front.headers()).json
         return told if told["status"] in ("COMPLETED", "ABORTED", "FAILED") else None
 
-    found: dict[str, object] = wait_for(look, 120)
+    found: dict[str, object] = wait_for(look, 300)
     return found
 
 

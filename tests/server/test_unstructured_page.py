@@ -49,7 +49,7 @@ def test_lines_of_the_page_work(start, tmp_path):
         env=environment(server.home) | {"PATH": f"{BIN}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

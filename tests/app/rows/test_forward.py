@@ -406,7 +406,7 @@ def test_no_more_graphs_run_at_once_than_there_are_slots(serve_tensors):
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
             taken.close()
-            assert len(told(waiting.result(timeout=10))["rows"]) == 1
+            assert len(told(waiting.result(timeout=120))["rows"]) == 1
 
 
 def test_triggered_rules_are_counted(serve, specimens):

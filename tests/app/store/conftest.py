@@ -18,7 +18,7 @@ from app.store.store import Store
 from app.store.tables import metadata
 from backends.model import Feature, Model
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 class PostgresServer:
@@ -76,7 +76,7 @@ class PostgresServer:
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(10)
+            self._process.wait(START_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

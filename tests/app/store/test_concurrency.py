@@ -80,7 +80,7 @@ def child(code, *arguments):
 
 
 def finished(process):
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return json.loads(out)
 

@@ -166,7 +166,7 @@ def test_changes_wait_for_one_another(database):
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert entered.wait(5)
+    assert entered.wait(120)
     with database.write() as writer:
         writer.execute(change)
         assert writer.scalar(text("SELECT number FROM generation")) == 2

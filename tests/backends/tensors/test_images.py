@@ -639,4 +639,4 @@ def test_large_pictures_wait_for_each_other(monkeypatch):
             assert levels(small, 5, 5).shape == (5, 5, 3)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
-        assert (waiting.result(timeout=10) == NOISE).all()
+        assert (waiting.result(timeout=120) == NOISE).all()

@@ -59,7 +59,7 @@ def told(kernels: Path, tables: Path) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert found.returncode == 0, found.stderr
     return found.stdout.split("\n", 3)
