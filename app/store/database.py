@@ -70,8 +70,9 @@ class Database:
     def __init__(self, url: str) -> None:
         """Raises InvalidDatabaseUrl."""
         self._url = _parse(url)
-        self._engine: Engine | None = None
-        self._pid = 0
+        # By process: connections made before a fork belong to the parent, and stay
+        # as they are.
+        self._engines: dict[int, Engine] = {}
 
     @property
     def kind(self) -> str:
@@ -98,7 +99,7 @@ class Database:
 
     def dispose(self) -> None:
         """Close every connection that is not in use."""
-        if self._engine is not None:
+        if os.getpid() in self._engines:
             self._connections().dispose()
 
     @contextmanager
@@ -116,15 +117,11 @@ class Database:
             raise StoreUnavailable("The database is busy") from error
 
     def _connections(self) -> Engine:
-        if self._engine is None:
-            self._engine = _connect_lazily(self._url)
-            self._pid = os.getpid()
-        if self._pid != os.getpid():
-            # A connection made before a fork belongs to the parent: dropped here,
-            # and not closed.
-            self._engine.dispose(close=False)
-            self._pid = os.getpid()
-        return self._engine
+        process = os.getpid()
+        if process not in self._engines:
+            # Of threads that come at once, all take the one that is entered first.
+            self._engines.setdefault(process, _connect_lazily(self._url))
+        return self._engines[process]
 
 
 def unavailable(reason: object) -> StoreUnavailable:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import psycopg
@@ -10,7 +11,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from app.store import tables
-from app.store.database import Database
+from app.store.database import Database, _connect_lazily
 from app.store.errors import InvalidDatabaseUrl, StoreUnavailable
 from app.store.store import Store
 
@@ -201,6 +202,20 @@ def test_connection_does_not_cross_a_fork(database, in_child):
     assert driver_connection() is parents
     assert in_child(lambda: driver_connection() is not parents)
     assert driver_connection() is parents
+
+
+def test_threads_that_come_first_at_once_share_their_connections(database, monkeypatch):
+    connect, both = _connect_lazily, threading.Barrier(2)
+
+    def slowly(url):
+        both.wait()
+        return connect(url)
+
+    monkeypatch.setattr("app.store.database._connect_lazily", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: database._connections(), range(2))
+    # What another one had open would be left to the garbage collector.
+    assert first is second
 
 
 def test_endless_wait_is_cut_short(database_url, monkeypatch):
