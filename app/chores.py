@@ -13,9 +13,9 @@ from app.batch.starting import ensure_runner
 from app.config import Config
 from app.humility_counts import HumilityCounts
 from app.store.files import Files
+from app.store.humility_totals import HumilityTotals
 from app.store.jobs import Jobs
 from app.store.operations import Operations
-from app.store.store import Store
 
 # Between two additions to the counts in the database, each a write.
 _COUNTS_SECONDS = 1.0
@@ -39,18 +39,18 @@ class Chores:
     def __init__(
         self,
         config: Config,
-        store: Store,
         jobs: Jobs,
         operations: Operations,
         files: Files,
         counts: HumilityCounts,
+        totals: HumilityTotals,
     ) -> None:
         self._config = config
-        self._store = store
         self._jobs = jobs
         self._operations = operations
         self._files = files
         self._counts = counts
+        self._totals = totals
         self._next_counts = 0.0
         self._next_expiry = 0.0
         self._is_keeping = True
@@ -70,7 +70,7 @@ class Chores:
     def keep_counts(self) -> None:
         """Add to the store how often humility rules triggered since the last time."""
         try:
-            self._counts.keep(self._store)
+            self._counts.keep(self._totals)
         except Exception:
             # They are held until the database is back.
             if self._is_keeping:

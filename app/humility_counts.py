@@ -6,8 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from app.store.records import HumilityCount
-from app.store.store import Store
+from app.store.humility_totals import HumilityCount, HumilityTotals
 from backends.humility import Humbled, Rule
 
 # Rules times hours that are held while the database is away: some megabytes.
@@ -38,8 +37,8 @@ class HumilityCounts:
             for rule, number in zip(rules, triggered, strict=True)
         )
 
-    def keep(self, store: Store) -> None:
-        """Add what was counted to the store.
+    def keep(self, totals: HumilityTotals) -> None:
+        """Add what was counted to the totals.
 
         Raises what the store raises; the counts are then held for the next time.
         """
@@ -51,7 +50,7 @@ class HumilityCounts:
                 return
             counts = [HumilityCount(*key, *each) for key, each in taken.items()]
             try:
-                store.add_humility_counts(counts)
+                totals.add(counts)
             except BaseException:
                 self._add(taken.items())
                 raise

@@ -64,7 +64,7 @@ class _Present(Collector):
     def _humility(self) -> Iterator[Metric]:
         """Counts of the rules that there are now; of all workers, to the second."""
         try:
-            totals = self._services.store.humility_totals()
+            totals = self._services.humility_totals.read()
         except StoreUnavailable:
             # An answer without them says so; none would tell nothing at all.
             return

@@ -23,6 +23,7 @@ from app.sharing import bundles_of, check_store_url, compiled_of, share_all
 from app.slow_clients import SlowClients
 from app.store.errors import StoreUnavailable
 from app.store.files import open_files
+from app.store.humility_totals import HumilityTotals
 from app.store.jobs import Jobs
 from app.store.operations import Operations
 from app.store.records import Actor, Caller, Deployment, Snapshot
@@ -58,6 +59,7 @@ class Services:
         self.store = Store(config.database_url, config.home)
         self.jobs = Jobs(self.store.database)
         self.operations = Operations(self.store.database)
+        self.humility_totals = HumilityTotals(self.store.database)
         self.files = open_files(config.store_url or config.home.as_uri())
         self.bundles = bundles_of(config, self.files)
         self.compiled = compiled_of(config, self.files)
@@ -83,11 +85,11 @@ class Services:
         self.fetching = Fetching(self.files, self.bundles, self.compiled)
         self.chores = Chores(
             config,
-            self.store,
             self.jobs,
             self.operations,
             self.files,
             self.humility_counts,
+            self.humility_totals,
         )
         self.snapshot = _NOTHING
         self._next_catch_up = 0.0

@@ -26,8 +26,8 @@ from app.config import Config
 from app.errors import AppError
 from app.store.errors import StoreUnavailable, StoreUnreachable
 from app.store.files import open_files
+from app.store.humility_totals import HumilityCount, HumilityTotals
 from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
-from app.store.records import HumilityCount
 from app.store.store import Store
 
 LEASE: Final = timedelta(seconds=15)
@@ -69,6 +69,7 @@ class Runner:
         self._place = place
         self.store = Store(config.database_url, config.home)
         self.jobs = Jobs(self.store.database)
+        self.humility_totals = HumilityTotals(self.store.database)
         self.files = open_files(config.store_url or config.home.as_uri())
         self.cluster = Cluster(
             config.dask_scheduler, config.scoring_threads, config.home / "dask"
@@ -304,7 +305,7 @@ class _Held:
         ]
         if counts:
             # Whoever is killed in between counts some rows less, and none twice.
-            self._runner.store.add_humility_counts(counts)
+            self._runner.humility_totals.add(counts)
 
     def _deliver(self) -> None:
         if self._job.spec["outputSettings"]["type"] != "localFile":

@@ -158,8 +158,8 @@ def stats(deployment_id: str) -> Response:
         query = its.query(StatsQuery())
         start, end = query.get("start"), query.get("end")
         _check_hours(start=start, end=end)
-        store = its.services.store
-        totals = store.humility_totals(deployment_id, start=start, end=end)
+        kept = its.services.humility_totals
+        totals = kept.read(deployment_id, start=start, end=end)
         return told(humility.stats(deployment, totals, start, end))
 
 

@@ -140,7 +140,7 @@ def list_rules(deployment_id: str, as_json: bool) -> None:
     with opened_state() as state:
         deployment = state.store.deployment(deployment_id)
         task = _task(state, deployment)
-        totals = state.store.humility_totals(deployment_id)
+        totals = state.humility_totals.read(deployment_id)
     settings = deployment.settings
     found = {each.rule_id: (each.triggered, each.looked_at) for each in totals}
     counts = [found.get(rule.id, (0, 0)) for rule in settings.humility]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.store.bundles import Bundles
     from app.store.compiled import CompiledModels
     from app.store.files import Files
+    from app.store.humility_totals import HumilityTotals
     from app.store.records import User
     from app.store.store import Store
 
@@ -45,6 +46,13 @@ class State:
         from app.sharing import compiled_of
 
         return compiled_of(self.config, self.files)
+
+    @property
+    def humility_totals(self) -> HumilityTotals:
+        """How often humility rules triggered."""
+        from app.store.humility_totals import HumilityTotals
+
+        return HumilityTotals(self.store.database)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from app.humility_changes import (
     check_takes_rules,
 )
 from app.management.times import moment
+from app.store.humility_totals import HumilityTotal
 from app.store.identifiers import new_id
-from app.store.records import Deployment, HumilityTotal
+from app.store.records import Deployment
 from app.store.store import Store
 from backends.humility import Rule
 from backends.humility_json import InvalidRule, from_json, to_json

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
-    func,
     insert,
     or_,
     select,
@@ -31,8 +30,6 @@ from app.store.errors import (
 from app.store.records import (
     AuditEntry,
     Deployment,
-    HumilityCount,
-    HumilityTotal,
     StoredModel,
     Token,
     User,
@@ -42,7 +39,6 @@ from app.store.tables import (
     audit,
     deployments,
     generation,
-    humility_counts,
     models,
     tokens,
     users,
@@ -218,67 +214,6 @@ def audit_entries(
 def upserting(connection: Connection, table: Table) -> Any:
     """An insert that can be told what to do where the row is there already."""
     return _INSERTS[connection.dialect.name](table)
-
-
-def add_humility_counts(
-    connection: Connection, counts: Sequence[HumilityCount]
-) -> None:
-    """Add to what is there; counts of deployments that are gone are dropped."""
-    present = _hold_deployments(connection, {each.deployment_id for each in counts})
-    rows = [asdict(each) for each in counts if each.deployment_id in present]
-    if not rows:
-        return
-    # In one order everywhere: two workers that add at once wait for each other's rows
-    # and never both.
-    rows.sort(key=lambda row: (row["deployment_id"], row["rule_id"], row["hour"]))
-    table = humility_counts
-    made = upserting(connection, table)
-    added = {
-        name: table.c[name] + made.excluded[name] for name in ("triggered", "looked_at")
-    }
-    statement = made.on_conflict_do_update(
-        index_elements=[column.name for column in table.primary_key], set_=added
-    )
-    connection.execute(statement, rows)
-
-
-def _hold_deployments(connection: Connection, ids: set[str]) -> set[str]:
-    """Which of them are there, and stay until the transaction's end."""
-    found = connection.execute(
-        select(deployments.c.id)
-        .where(deployments.c.id.in_(ids))
-        .order_by(deployments.c.id)
-        # SQLite has one writer anyway.
-        .with_for_update(read=True, key_share=True)
-    )
-    return set(found.scalars())
-
-
-def humility_totals(
-    connection: Connection,
-    deployment_id: str | None,
-    start: datetime | None,
-    end: datetime | None,
-) -> list[HumilityTotal]:
-    """Sums over the hours from `start` to before `end`, by deployment and rule."""
-    table = humility_counts
-    conditions = []
-    if deployment_id is not None:
-        conditions.append(table.c.deployment_id == deployment_id)
-    if start is not None:
-        conditions.append(table.c.hour >= start)
-    if end is not None:
-        conditions.append(table.c.hour < end)
-    names = (table.c.deployment_id, table.c.rule_id)
-    sums = (func.sum(table.c.triggered), func.sum(table.c.looked_at))
-    found = connection.execute(
-        select(*names, *sums).where(*conditions).group_by(*names).order_by(*names)
-    )
-    # PostgreSQL's sum is a decimal.
-    return [
-        HumilityTotal(deployment, rule, int(triggered), int(looked_at))
-        for deployment, rule, triggered, looked_at in found.all()
-    ]
 
 
 def _rows(

@@ -256,31 +256,6 @@ class AuditEntry:
     after: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class HumilityCount:
-    """What a humility rule found in rows of an hour.
-
-    hour: its first moment.
-    triggered: rows that the rule triggered for, of those it was held against.
-    """
-
-    deployment_id: str
-    rule_id: str
-    hour: datetime
-    triggered: int
-    looked_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class HumilityTotal:
-    """The same over a time; also of a rule that was removed since."""
-
-    deployment_id: str
-    rule_id: str
-    triggered: int
-    looked_at: int
-
-
 def check_importance(text: str) -> Importance:
     """The text, when it is an importance; raises InvalidSetting."""
     check_choice("importance", text, get_args(Importance))

@@ -30,8 +30,6 @@ from app.store.records import (
     Actor,
     AuditEntry,
     Deployment,
-    HumilityCount,
-    HumilityTotal,
     Importance,
     Role,
     Snapshot,
@@ -70,8 +68,7 @@ class Store:
     """What outlives the processes; they all see the same.
 
     Nothing is opened before the first verb, so a store may be made before a fork.
-    Every verb is one transaction, and every change raises the generation in it; counts
-    alone do not.
+    Every verb is one transaction, and every change raises the generation in it.
     Verbs raise StoreUnavailable when the database does not answer.
     """
 
@@ -424,30 +421,6 @@ class Store:
             new = replace(old, settings=settings, updated_at=_now())
             change.save(old, new)
         return new
-
-    def add_humility_counts(self, counts: Sequence[HumilityCount]) -> None:
-        """Add to the counts of the same deployments, rules and hours.
-
-        Counts of deployments that were deleted are dropped. The generation stays: no
-        server has to look at anything again.
-        """
-        with self._database.write() as connection:
-            queries.add_humility_counts(connection, counts)
-
-    def humility_totals(
-        self,
-        deployment_id: str | None = None,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> list[HumilityTotal]:
-        """How often rules triggered, by deployment and rule; none for never.
-
-        deployment_id: None for all. start, end: with time zone; hours that begin from
-            `start` on and before `end` count, and None is no limit.
-        """
-        with self._database.read() as connection:
-            return queries.humility_totals(connection, deployment_id, start, end)
 
     def delete_deployment(self, deployment_id: str) -> None:
         """Its tokens and counts go with it, the model and its bundle stay.

@@ -1,6 +1,6 @@
 """The tables; the migrations make the same ones, and a test compares them.
 
-A record of `app.store.records` has the columns of its table in the same order.
+A record has the columns of its table in the same order.
 """
 
 from __future__ import annotations

@@ -34,14 +34,14 @@ DEPLOYMENT = "d" * 24
 
 
 class Kept:
-    """Stands for the store, which is away now and then."""
+    """Stands for the totals, whose database is away now and then."""
 
     def __init__(self):
         self.found = {}
         self.is_away = False
         self.calls = 0
 
-    def add_humility_counts(self, counts):
+    def add(self, counts):
         self.calls += 1
         if self.is_away:
             raise StoreUnavailable("away")

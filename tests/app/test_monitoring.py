@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.store.errors import StoreUnavailable
-from app.store.records import HumilityCount
+from app.store.humility_totals import HumilityCount
 from backends.humility import NoOperation, Rule, UncertainPrediction
 
 
@@ -78,7 +78,7 @@ def test_rules_tell_what_they_triggered_for(client, predict, services):
         # Of a rule that was removed.
         HumilityCount(deployment, "3" * 24, hour, 5, 10),
     ]
-    store.add_humility_counts(counts)
+    services.humility_totals.add(counts)
     assert counted(client, deployment) == {
         ("foretell_humility_triggered_rows_total", "1" * 24): 7,
         ("foretell_humility_triggered_rows_total", "2" * 24): 0,
@@ -91,7 +91,7 @@ def test_store_that_is_away_leaves_the_rest(client, site, services, monkeypatch)
     def away():
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(services.store, "humility_totals", away)
+    monkeypatch.setattr(services.humility_totals, "read", away)
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert site.deployments["churn"] in deployments(answer)

@@ -139,7 +139,7 @@ RULE = Rule("1" * 24, "x", UncertainPrediction(0, 1), NoOperation())
 
 
 def triggered(services):
-    return sum(each.triggered for each in services.store.humility_totals())
+    return sum(each.triggered for each in services.humility_totals.read())
 
 
 def test_worker_forgets_operations_of_days_ago(services, deployed):
@@ -167,15 +167,15 @@ def test_worker_keeps_its_counts_now_and_then_and_at_its_end(services, deployed)
 
 
 def test_counts_wait_for_a_store_that_is_away(services, deployed, monkeypatch, caplog):
-    keep = services.store.add_humility_counts
+    keep = services.humility_totals.add
     failures = [OSError("away")] * 2
 
-    def add_humility_counts(counts):
+    def add(counts):
         if failures:
             raise failures.pop()
         keep(counts)
 
-    monkeypatch.setattr(services.store, "add_humility_counts", add_humility_counts)
+    monkeypatch.setattr(services.humility_totals, "add", add)
     monkeypatch.setattr("app.chores._COUNTS_SECONDS", 0.01)
     services.humility_counts.count(deployed, [RULE], HUMBLED)
     stopping = threading.Event()

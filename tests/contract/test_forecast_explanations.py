@@ -351,8 +351,8 @@ def test_rows_of_forecasts_are_counted(forecast, forecasters):
         row["store"] = "moon"
     rows_of(forecast(deployment, as_csv(rows)))
     services = forecast.services
-    services.humility_counts.keep(services.store)
-    [found] = services.store.humility_totals(deployment)
+    services.humility_counts.keep(services.humility_totals)
+    [found] = services.humility_totals.read(deployment)
     assert (found.triggered, found.looked_at) == (3, 6)
 
 

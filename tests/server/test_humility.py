@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from app.store.humility_totals import HumilityTotals
 from app.store.store import Store
 from tests.server.processes import SECONDS, Server, wait_for
 from tests.server.served_models import FIRST, csv_body, foretell, frame
@@ -36,7 +37,7 @@ def rule(server: Server, *arguments: object) -> str:
 
 
 def triggered(store: Store) -> int:
-    totals = store.humility_totals(FIRST)
+    totals = HumilityTotals(store.database).read(FIRST)
     assert all(each.triggered == each.looked_at for each in totals)
     return sum(each.triggered for each in totals)
 

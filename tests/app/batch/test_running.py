@@ -280,7 +280,7 @@ def test_humility_rules_are_counted(batch: Batch, text: str) -> None:
     rule = Rule("1" * 24, "new", OutlyingInput("tenure", 12, 1e9), NoOperation())
     settings = store.deployment(deployment_id).settings.changed({"humility": (rule,)})
     batch.run(batch.add("churn", text, settings=settings.to_stored()))
-    (total,) = store.humility_totals(deployment_id)
+    (total,) = batch.runner.humility_totals.read(deployment_id)
     assert total.looked_at == text.count("\n") - 1
 
 

@@ -387,7 +387,8 @@ def test_stats_count_rows_of_each_rule(api, deployment, predict, specimens):
     rule = api.ask("POST", f"{path}humilityRules/", {**RULE, "trigger": wide}).json
     body = specimens["churn"].frame[:3].to_csv(index=False)
     predict(deployment, body)
-    predict.services.humility_counts.keep(predict.services.store)
+    services = predict.services
+    services.humility_counts.keep(services.humility_totals)
     told = api.get(f"{path}humilityStats/")
     count = {"ruleId": rule["id"], "ruleName": "unsure", "value": 3, "rows": 3}
     assert told["data"] == [count]

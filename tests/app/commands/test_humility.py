@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from app.cli import cli
 from app.commands import deployments, humility
 from app.commands.state import State
-from app.store.records import HumilityCount
+from app.store.humility_totals import HumilityCount, HumilityTotals
 from app.store.store import Store
 from backends.bundle import SERIES
 from backends.model import Model
@@ -328,7 +328,8 @@ def test_counts_are_listed(run: Run, run_json: RunJson, home: Path, sale: str) -
     ids = three(run)
     store = store_of(home)
     now = datetime.now(UTC)
-    store.add_humility_counts([HumilityCount(sale, ids[1], now, 7, 90)])
+    counts = [HumilityCount(sale, ids[1], now, 7, 90)]
+    HumilityTotals(store.database).add(counts)
     store.dispose()
     found = run_json("humility", sale, "list")
     assert [(each["triggered"], each["rows"]) for each in found] == [

@@ -414,9 +414,9 @@ def test_triggered_rules_are_counted(serve, specimens):
     rules = ruled(Override("Yes"))
     deployed = predict.deploy("churn", humility=rules)
     told(ask(predict, deployed, rows_of(specimens["churn"].frame.head(3))))
-    store = predict.services.store
-    predict.services.humility_counts.keep(store)
-    [total] = store.humility_totals(deployed)
+    totals = predict.services.humility_totals
+    predict.services.humility_counts.keep(totals)
+    [total] = totals.read(deployed)
     assert (total.triggered, total.looked_at) == (3, 3)
 
 

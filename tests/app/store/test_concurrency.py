@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from app.store.humility_totals import HumilityTotals
 from app.store.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -188,13 +189,13 @@ def test_counts_added_at_once_are_all_kept(store, database_url, home):
 import random, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from app.store.records import HumilityCount
+from app.store.humility_totals import HumilityCount, HumilityTotals
 from app.store.store import Store
 store = Store(sys.argv[1], Path(sys.argv[2]))
 hour = datetime(2026, 1, 1, tzinfo=UTC)
 for number in range(40):
     ids = random.sample(sys.argv[3:], len(sys.argv[3:]))
-    store.add_humility_counts(
+    HumilityTotals(store.database).add(
         [HumilityCount(each, rule * 24, hour, 1, 3) for each in ids for rule in "ba"]
     )
 store.dispose()
@@ -206,7 +207,7 @@ print(0)
     time.sleep(0.5)
     store.delete_deployment(ids[0])
     assert [finished(racer) for racer in racers] == [0, 0, 0]
-    totals = store.humility_totals()
+    totals = HumilityTotals(store.database).read()
     assert {(each.triggered, each.looked_at) for each in totals} == {(120, 360)}
     assert {each.deployment_id for each in totals} == set(ids[1:])
     assert store.generation() == before + 1

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from app.store import tables
 from app.store.errors import UnknownDeployment
+from app.store.humility_totals import HumilityCount
 from app.store.records import (
     Caller,
     Deployment,
-    HumilityCount,
     Snapshot,
     StoredModel,
     Token,

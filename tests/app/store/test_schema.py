@@ -21,7 +21,8 @@ from sqlalchemy import MetaData, Table, create_engine, insert, inspect, select, 
 from app.store import schema
 from app.store.database import Database
 from app.store.errors import SchemaTooNew
-from app.store.records import HumilityCount, Token
+from app.store.humility_totals import HumilityCount, HumilityTotals
+from app.store.records import Token
 from app.store.settings import DeploymentSettings
 from app.store.store import Store
 from app.store.tables import SCHEMA, deployments, metadata
@@ -218,8 +219,9 @@ def test_first_schema_is_brought_up_to_date(empty_store, empty_url, migrated_to)
     (found,) = empty_store.deployments()
     assert found.settings == DeploymentSettings(labels="names", association_id="id")
     hour = datetime(2026, 1, 1, tzinfo=UTC)
-    empty_store.add_humility_counts([HumilityCount(found.id, "0" * 24, hour, 1, 2)])
-    assert len(empty_store.humility_totals(found.id)) == 1
+    totals = HumilityTotals(empty_store.database)
+    totals.add([HumilityCount(found.id, "0" * 24, hour, 1, 2)])
+    assert len(totals.read(found.id)) == 1
 
 
 def test_tokens_of_the_second_schema_open_all_as_before(
@@ -280,7 +282,7 @@ def test_third_schema_loses_nothing(empty_store, empty_url, migrated_to):
     assert (found.threshold, found.model_id) == (0.25, model["id"])
     assert (found.created_at, found.deployed_at) == (MOMENT, MOMENT)
     assert (found.description, found.importance, found.shared_with) == (None, "LOW", ())
-    assert len(empty_store.humility_totals(found.id)) == 1
+    assert len(HumilityTotals(empty_store.database).read(found.id)) == 1
     assert list(empty_store.snapshot().models) == [model["id"]]
     assert empty_store.audit() == []
 

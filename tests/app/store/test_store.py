@@ -18,7 +18,7 @@ from app.store.errors import (
     UnknownUser,
 )
 from app.store.identifiers import check_id
-from app.store.records import Caller, HumilityCount, HumilityTotal
+from app.store.records import Caller
 from app.store.settings import DeploymentSettings
 from backends.humility import NoOperation, Rule, UncertainPrediction
 
@@ -40,7 +40,6 @@ def deployment(store, stored):
     return store.create_deployment("sex", "ann", stored.id)
 
 
-HOUR = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNCERTAIN = Rule("1" * 24, "close", UncertainPrediction(0.4, 0.6), NoOperation())
 
 
@@ -455,56 +454,6 @@ def test_replacement_that_is_refused_replaces_nothing(store, deployment, model):
     with pytest.raises(InvalidSetting):
         store.replace_model(deployment.id, other.id, check=refuse)
     assert store.deployment(deployment.id).model_id == deployment.model_id
-
-
-def count(deployment, rule, hours=0, triggered=1, looked_at=10):
-    moment = HOUR + timedelta(hours=hours)
-    return HumilityCount(deployment.id, rule * 24, moment, triggered, looked_at)
-
-
-def test_counts_of_an_hour_are_added_up(store, deployment):
-    before = store.generation()
-    store.add_humility_counts([count(deployment, "1"), count(deployment, "2", 0, 5)])
-    store.add_humility_counts([count(deployment, "1", 1, 2, 3), count(deployment, "1")])
-    assert store.humility_totals() == [
-        HumilityTotal(deployment.id, "1" * 24, 4, 23),
-        HumilityTotal(deployment.id, "2" * 24, 5, 10),
-    ]
-    assert store.generation() == before
-    store.add_humility_counts([])
-
-
-def test_totals_are_those_of_a_time(store, deployment):
-    counts = [count(deployment, "1", hours, 10**hours) for hours in range(4)]
-    store.add_humility_counts(counts)
-
-    def triggered(**period):
-        return sum(each.triggered for each in store.humility_totals(**period))
-
-    assert triggered(start=HOUR, end=HOUR) == 0
-    assert triggered(start=HOUR + timedelta(hours=2)) == 1100
-    assert triggered(end=HOUR + timedelta(hours=2)) == 11
-    hour = timedelta(hours=1)
-    assert triggered(start=HOUR + hour, end=HOUR + 3 * hour) == 110
-    assert triggered(deployment_id=deployment.id) == 1111
-    assert triggered(deployment_id=HEX) == 0
-
-
-def test_large_counts_are_kept(store, deployment):
-    store.add_humility_counts([count(deployment, "1", 0, 2**60, 2**60)] * 2)
-    [total] = store.humility_totals()
-    assert total.triggered == total.looked_at == 2**61
-
-
-def test_counts_go_with_their_deployment(store, deployment, stored):
-    other = store.create_deployment("other", "ann", stored.id)
-    store.add_humility_counts([count(deployment, "1"), count(other, "1")])
-    store.delete_deployment(deployment.id)
-    assert [each.deployment_id for each in store.humility_totals()] == [other.id]
-    # A worker that has not heard of it adds what it counted before.
-    store.add_humility_counts([count(deployment, "1"), count(other, "1")])
-    [total] = store.humility_totals()
-    assert (total.deployment_id, total.triggered) == (other.id, 2)
 
 
 def test_disposed_store_opens_again(store, ann):
