@@ -72,9 +72,10 @@ from app.store.errors import (
     StoreUnavailable,
     StoreUnreachable,
     UnknownDeployment,
+    UnknownJob,
     UnknownUser,
+    UploadRefused,
 )
-from app.store.jobs import UnknownJob, UploadRefused
 from backends.explanations.base import (
     ExplanationTooSlow,
     NotExplainable,

@@ -29,7 +29,7 @@ from app.management.requests import Asked
 from app.model_cache import ServedTensors, ServedUnstructured
 from app.receiving import model_of
 from app.store.identifiers import new_id
-from app.store.jobs import Job, stamped
+from app.store.job_record import Job, stamped
 from app.store.records import Deployment
 from backends.explanations.base import NotExplainable, NotInitialized
 from backends.model import Model

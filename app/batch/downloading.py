@@ -15,7 +15,7 @@ from typing import Final
 from app.errors import AppError
 from app.pace import STEP
 from app.services import Services
-from app.store.jobs import Job
+from app.store.job_record import Job
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from app.batch.expiry import remove
 from app.batch.places import forget
 from app.services import Services
-from app.store.jobs import Job, JobLost, stamped
+from app.store.errors import JobLost
+from app.store.job_record import Job, stamped
 from app.store.records import Caller
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import Final
 
 from app.errors import AppError
 from app.store.files import Files
-from app.store.jobs import Job, Jobs
+from app.store.job_record import Job
+from app.store.jobs import Jobs
 
 # An input that was not uploaded in this time will not be.
 UPLOAD_TIME: Final = timedelta(days=1)

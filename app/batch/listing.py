@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 from app.batch.rights import check_role
 from app.errors import DeploymentNotActive, InsufficientScope
 from app.management.requests import Asked
-from app.store.jobs import Job, UnknownJob
+from app.store.errors import UnknownJob
+from app.store.job_record import Job
 from schemas import errors
 from schemas.batch import ListFields
 from schemas.management import InvalidFields, load

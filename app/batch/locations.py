@@ -34,7 +34,7 @@ from app.config import Config
 from app.pace import STEP
 from app.store.errors import InvalidStoreUrl
 from app.store.files import Files, Objects
-from app.store.jobs import Job
+from app.store.job_record import Job
 
 __all__ = ["LocationRefused", "check", "deliver", "fetch"]
 

@@ -11,7 +11,7 @@ from app.config import Config
 from app.prediction_columns import classes, label_text
 from app.sharing import bundles_of
 from app.store.files import Files
-from app.store.jobs import Job
+from app.store.job_record import Job
 from backends import bundle
 from backends.model import Model
 

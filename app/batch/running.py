@@ -24,10 +24,11 @@ from app.batch.series import Shelf
 from app.batch.wishes import task_of
 from app.config import Config
 from app.errors import AppError
-from app.store.errors import StoreUnavailable, StoreUnreachable
+from app.store.errors import JobLost, StoreUnavailable, StoreUnreachable, UnknownJob
 from app.store.files import open_files
 from app.store.humility_totals import HumilityCount, HumilityTotals
-from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
+from app.store.job_record import Job, stamped
+from app.store.jobs import Jobs
 from app.store.store import Store
 
 LEASE: Final = timedelta(seconds=15)

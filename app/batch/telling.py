@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from app.store.jobs import Job
+from app.store.job_record import Job
 from app.store.records import User
 
 _PATH: Final = "/api/v2/batchPredictions"

@@ -25,7 +25,8 @@ from app.errors import (
 )
 from app.receiving import stream_of
 from app.services import Services
-from app.store.jobs import Job, UnknownJob, UploadRefused, stamped
+from app.store.errors import UnknownJob, UploadRefused
+from app.store.job_record import Job, stamped
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -6,7 +6,7 @@ from app.batch.arguments import columns_of, explanations_of
 from app.batch.cutting import Head
 from app.batch.job import ModelPlace, Task, Wishes
 from app.batch.spec import BatchSpec, TimeseriesSettings
-from app.store.jobs import Job
+from app.store.job_record import Job
 from app.store.settings import DeploymentSettings
 from app.timeseries.window import Asked
 

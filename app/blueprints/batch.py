@@ -28,7 +28,7 @@ from app.batch.uploading import finish_parts, receive, receive_part
 from app.blueprints.managing import asking, done, told, told_page
 from app.management.requests import Asked
 from app.pace import STEP_SECONDS
-from app.store.jobs import Job
+from app.store.job_record import Job
 from app.workload import content_length
 
 batch = Blueprint("batch", __name__, url_prefix="/api/v2/batchPredictions")

@@ -125,3 +125,18 @@ class UnknownDeployment(AppError):
     def __init__(self, deployment_id: str, user_id: str | None = None) -> None:
         whom = "" if user_id is None else f" for user {user_id}"
         super().__init__(f"Deployment {deployment_id} cannot be found{whom}")
+
+
+class UnknownJob(AppError):
+    """No job with this id is there, or not for this user."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Batch prediction job {job_id[:64]} cannot be found")
+
+
+class JobLost(AppError):
+    """Another runner has the job now, or it was ended."""
+
+
+class UploadRefused(AppError):
+    """The job waits for no input, or gets it from another request already."""

@@ -8,7 +8,8 @@ import pytest
 
 from app.batch.transfers import Transfers
 from app.blueprints import batch
-from app.store.jobs import Jobs, UnknownJob
+from app.store.errors import UnknownJob
+from app.store.jobs import Jobs
 
 PATH = "/api/v2/batchPredictions/"
 CSV = {"Content-Type": "text/csv"}

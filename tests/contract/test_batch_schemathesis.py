@@ -18,7 +18,8 @@ from app.blueprints import batch
 from app.config import Config
 from app.factory import create_app
 from app.services import Services
-from app.store.jobs import Job, Phase, Status, UnknownJob
+from app.store.errors import UnknownJob
+from app.store.job_record import Job, Phase, Status
 from schemas.openapi import server_document
 from tests.conftest import OTHERS, make_site
 from tests.contract.effort import effort

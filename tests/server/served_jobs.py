@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.store.files import Folder
-from app.store.jobs import Job, Jobs
+from app.store.job_record import Job
+from app.store.jobs import Jobs
 from tests.server.processes import Answer, Endpoint, Server
 from tests.server.served_models import FIRST
 

@@ -25,7 +25,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from app.store.jobs import Job, Jobs
+from app.store.job_record import Job
+from app.store.jobs import Jobs
 from app.store.store import Store
 from backends.compiled import read
 from tests.app.store.conftest import PostgresServer, postgres  # noqa: F401

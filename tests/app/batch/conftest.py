@@ -15,7 +15,7 @@ from app.batch.running import Runner
 from app.batch.spec import BatchSpec
 from app.config import Config
 from app.store.identifiers import new_id
-from app.store.jobs import Job
+from app.store.job_record import Job
 
 # From tests/conftest.py.
 Site = Any

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.batch.expiry import StorageFailed, remove_expired
+from app.store.errors import UnknownJob
 from app.store.files import Folder
 from app.store.identifiers import new_id
-from app.store.jobs import Job, Jobs, UnknownJob
+from app.store.job_record import Job
+from app.store.jobs import Jobs
 from app.store.store import Store
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -26,7 +26,7 @@ from app.config import Config
 from app.errors import BodyTooLarge, NoDataToPredict
 from app.store.bundles import Bundles
 from app.store.files import Files, open_files
-from app.store.jobs import Job
+from app.store.job_record import Job
 from tests.specimens import Specimen
 
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from app.store.errors import JobLost, UnknownJob
 from app.store.identifiers import new_id
-from app.store.jobs import Job, JobLost, Jobs, UnknownJob, stamped
+from app.store.job_record import Job
+from app.store.jobs import Jobs
 from app.store.records import Actor
 
 ROOT = Path(__file__).parents[3]
@@ -199,12 +201,6 @@ def test_expired_jobs_are_told_and_forgotten(jobs, add):
     with pytest.raises(UnknownJob):
         jobs.get(old.id)
     assert jobs.get(fresh.id) == fresh
-
-
-def test_stamp_is_as_clients_know_it():
-    moment = datetime(2022, 4, 9, 7, 50, 2, 395_000, UTC)
-    expected = "Job created by ann at 2022-04-09 07:50:02.395000"
-    assert stamped("Job created by ann", moment) == expected
 
 
 def test_released_jobs_wait_for_another_runner(jobs, add):
