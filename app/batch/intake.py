@@ -24,8 +24,6 @@ from app.errors import AppError, BodyTooLarge, BodyUnreadable, NoDataToPredict
 # No record is longer, in bytes or characters: a quote that is never closed would make
 # one of all that follows it.
 MOST_RECORD: Final = 16 * 2**20
-# No cell of another dialect is longer, in characters: the limit of Python's reader.
-MOST_CELL: Final = csv.field_size_limit()
 _STEP: Final = 2**20
 # A carriage return at the end may be the first half of a newline.
 _LINE: Final = re.compile(r"[^\r\n]*+(?:\r\n|\r(?!\Z)|\n)")
@@ -322,6 +320,7 @@ class _Lines:
         # It is a cell, of whatever dialect.
         self._end = self._end.replace(delimiter, "").replace(quotechar, "")
         try:
+            # The reader takes no cell of more than `csv.field_size_limit()` characters.
             for row in csv.reader(self, delimiter=delimiter, quotechar=quotechar):
                 self._since = 0
                 if row == [self._end]:

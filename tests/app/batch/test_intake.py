@@ -124,7 +124,7 @@ def test_delimiter_may_be_any_character(delimiter):
 
 
 def test_cell_that_is_too_long_is_refused():
-    data = b"a;b\n1;" + b"x" * (intake.MOST_CELL + 1)
+    data = b"a;b\n1;" + b"x" * (csv.field_size_limit() + 1)
     with pytest.raises(InputRefused, match="field larger than"):
         keep(data, CsvSettings(delimiter=";"), step=1000)
 
