@@ -7,7 +7,7 @@ from typing import IO
 
 from app.batch.cutting import Part, cut_parts, whole
 from app.batch.job import Task, answers, opened, unlimited
-from app.batch.series import GROUP_BYTES, Shelf, Wishes, cut_series
+from app.batch.series import GROUP_BYTES, SeriesWanted, Shelf, cut_series
 from app.errors import NoDataToPredict
 from backends.timeseries.refusals import NoValidOutputRows
 
@@ -43,7 +43,7 @@ def parts_left(
         yield from cut_series(
             file,
             task.head,
-            _wishes(task),
+            _series_wanted(task),
             shelf,
             number=number,
             group_bytes=GROUP_BYTES,
@@ -53,13 +53,13 @@ def parts_left(
         raise NoValidOutputRows from None
 
 
-def _wishes(task: Task) -> Wishes:
+def _series_wanted(task: Task) -> SeriesWanted:
     # What it brings is imported where there are time series.
     from app.timeseries.answering import Forecasting
 
     answering = answers(task, opened(task.model, task.files))
     assert isinstance(answering, Forecasting)
-    return Wishes(
+    return SeriesWanted(
         answering.backend.decoder,
         answering.rows_wanted(unlimited()).wanted(),
         answering.asked,

@@ -59,11 +59,11 @@ class SeriesPart(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class SeriesWanted:
     """What is to be forecast: which rows, and how they are read."""
 
     decoder: PanelDecoder
-    wanted: Wanted
+    cells: Wanted
     asked: Asked
     allow_partial: bool
 
@@ -71,7 +71,7 @@ class Wishes:
 def cut_series(
     file: IO[bytes],
     head: Head,
-    wishes: Wishes,
+    wanted: SeriesWanted,
     shelf: Shelf,
     *,
     number: int = 0,
@@ -93,9 +93,9 @@ def cut_series(
     shelf.scratch.mkdir(mode=0o700, exist_ok=True)
     with TemporaryDirectory(prefix="series-", dir=shelf.scratch) as scratch:
         parts = cut_parts(file, head, part_bytes=part_bytes)
-        rows = _Rows.read(file, head, parts, wishes, Path(scratch), check)
+        rows = _Rows.read(file, head, parts, wanted, Path(scratch), check)
         groups = _Groups.sort(file, rows, group_bytes, Path(scratch), check)
-        whole = _surveyed(groups, wishes)
+        whole = _surveyed(groups, wanted)
         start, first_row = head.end, 0
         for group in range(len(groups)):
             numbers = groups.numbers(group)
@@ -132,9 +132,9 @@ def _put(records: Path, numbers: Ints, part: SeriesPart, files: Files) -> None:
     records.unlink()
 
 
-def _surveyed(groups: _Groups, wishes: Wishes) -> Whole:
+def _surveyed(groups: _Groups, wanted: SeriesWanted) -> Whole:
     """Raises ForecastRefused, also for a range of which no row can be forecast."""
-    asked, partial = wishes.asked, wishes.allow_partial
+    asked, partial = wanted.asked, wanted.allow_partial
     whole = survey(groups, asked, allow_partial=partial)
     if whole.point is None:
         # What is known in advance is seen when it is read.
@@ -144,7 +144,7 @@ def _surveyed(groups: _Groups, wishes: Wishes) -> Whole:
             len(plan_series(each, whole, asked, unlimited, allow_partial=partial).pairs)
             for each in groups
         ):
-            raise HistoryTooShort(wishes.decoder.spec)
+            raise HistoryTooShort(wanted.decoder.spec)
     return whole
 
 
@@ -172,19 +172,19 @@ class _Rows:
         file: IO[bytes],
         head: Head,
         cuts: Iterable[Part],
-        wishes: Wishes,
+        wanted: SeriesWanted,
         folder: Path,
         check: Callable[[], None],
     ) -> _Rows:
         """Read all cells as they are read for forecasts: what is wrong is seen here."""
-        reader = PanelReader(wishes.decoder)
+        reader = PanelReader(wanted.decoder)
         parts: list[Part] = []
         sizes = np.zeros(0, np.int64)
         paths = [folder / name for name in ("times", "series", "known")]
         for part in cuts:
             check()
             records = read_part(file, part)
-            for chunk in read_csv(head.text + records, wishes.wanted, part.first_row):
+            for chunk in read_csv(head.text + records, wanted.cells, part.first_row):
                 reader.add(chunk.cells, chunk.columns)
             times, series, known = reader.take()
             kept = times.astype(np.int32), series.astype(np.int32), known
@@ -199,7 +199,7 @@ class _Rows:
         times, series, known = (
             np.memmap(path, each, "r") for path, each in zip(paths, types, strict=True)
         )
-        rows = cls(head, wishes.decoder, reader, parts, times, series, known, sizes)
+        rows = cls(head, wanted.decoder, reader, parts, times, series, known, sizes)
         rows._refuse_irregular()
         return rows
 

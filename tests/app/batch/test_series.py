@@ -16,7 +16,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from app.batch.cutting import Head, read_head
-from app.batch.series import SeriesPart, Shelf, Wishes, cut_series, read_numbers
+from app.batch.series import SeriesPart, SeriesWanted, Shelf, cut_series, read_numbers
 from app.config import Config
 from app.csv_records import bounds, spans
 from app.errors import BodyUnreadable
@@ -81,10 +81,10 @@ class File:
     ) -> Iterator[tuple[SeriesPart, Head]]:
         file = io.BytesIO(self.text)
         head = read_head(file, 1000)
-        wishes = Wishes(
+        wanted = SeriesWanted(
             self.reader.decoder, self.reader.wanted(), asked, self.allow_partial
         )
-        for part in cut_series(file, head, wishes, shelf, **sizes):
+        for part in cut_series(file, head, wanted, shelf, **sizes):
             yield part, head
 
 
