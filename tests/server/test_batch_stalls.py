@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.server.served_models import ServedModels
 
 SMALL = b"x,y,colour\n1,2,red\n"
 STEP_SECONDS = 2.5
+_TRIES = 20
 # More than the buffers of a connection hold.
 PART = b"1\n" * 10_000_000
 # The server, with less patience: a step's time is no setting.
@@ -69,11 +71,34 @@ def read_to_end_of_chunks(opened: socket.socket) -> bytes:
 
 def is_full(server: Server) -> bool:
     """Whether one more upload is refused."""
-    job_id = make(server)
+    return _is_refused(server, make(server))
+
+
+def _is_refused(server: Server, job_id: str) -> bool:
     answer = server.ask("PUT", f"{PATH}{job_id}/csvUpload/", SMALL, server.headers())
     server.ask("DELETE", f"{PATH}{job_id}/", None, server.headers())
     assert answer.status in (202, 503)
     return answer.status == 503
+
+
+@contextmanager
+def filling(server: Server, *asked: bytes) -> Iterator[list[socket.socket]]:
+    """Connections that hold all places, by what is asked and then not gone on with.
+
+    They hold them for a time only: where that was over before anybody looked, they are
+    made again.
+    """
+    for _ in range(_TRIES):
+        spare = [make(server) for _ in range(5)]
+        with ExitStack() as stack:
+            opened = [stack.enter_context(server.open_socket()) for _ in asked]
+            for each, ask in zip(opened, asked, strict=True):
+                each.sendall(ask)
+            if any(_is_refused(server, job_id) for job_id in spare):
+                yield opened
+                return
+        wait_for(lambda: has_places(server))
+    raise AssertionError("The places were never all held")
 
 
 @pytest.mark.parametrize(
@@ -83,17 +108,13 @@ def is_full(server: Server) -> bool:
 def test_upload_that_stalls_is_408_and_can_be_sent_again(
     hasty: Server, announced: str, below: str
 ) -> None:
-    place = f"{PATH}{make(hasty)}/{below}"
+    places = [f"{PATH}{make(hasty)}/{below}" for _ in range(2)]
     body = SMALL if "Length" in announced else b"13\r\n" + SMALL + b"\r\n"
-    with hasty.open_socket() as first, hasty.open_socket() as second:
-        for opened in (first, second):
-            other = f"{PATH}{make(hasty)}/{below}"
-            path = place if opened is first else other
-            opened.sendall(head(hasty, "PUT", path, announced) + body)
-        assert wait_for(lambda: is_full(hasty))
-        for opened in (first, second):
-            assert read_response(opened).status == 408
-    assert hasty.ask("PUT", place, SMALL, hasty.headers()).status == 202
+    asked = [head(hasty, "PUT", place, announced) + body for place in places]
+    with filling(hasty, *asked) as opened:
+        for each in opened:
+            assert read_response(each).status == 408
+    assert hasty.ask("PUT", places[0], SMALL, hasty.headers()).status == 202
 
 
 def test_upload_that_trickles_is_408(hasty: Server) -> None:
@@ -130,14 +151,11 @@ def test_download_that_nobody_reads_is_cut_off(hasty: Server) -> None:
     with scoring(hasty, b"x\n", PART) as job:
         job.complete()
         ask = head(hasty, "GET", f"{PATH}{job.id}/download/")
-        with hasty.open_socket() as first, hasty.open_socket() as second:
-            for opened in (first, second):
-                opened.sendall(ask)
-            assert wait_for(lambda: is_full(hasty))
+        with filling(hasty, ask, ask) as opened:
             # Without a byte being read.
             wait_for(lambda: not is_full(hasty))
-            for opened in (first, second):
-                sent = read_to_end(opened)
+            for each in opened:
+                sent = read_to_end(each)
                 assert len(sent) < len(PART) and not sent.endswith(b"0\r\n\r\n")
 
 
