@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,25 @@ ROWS = 20_000
 PADDING = 2_000
 
 
+# A runner that is no faster than whoever is to cut it off.
+SLOW = """
+import sys
+
+if "app.batch.runner" in sys.orig_argv:
+    import time
+
+    from app.batch import job
+
+    fast = job.score_part
+
+    def score_part(task, part):
+        time.sleep(1)
+        return fast(task, part)
+
+    job.score_part = score_part
+"""
+
+
 def body() -> bytes:
     """Some 40 MB: ten parts of them."""
     lines = frame(ROWS, seed=11).to_csv(index_label="id").splitlines()
@@ -34,6 +54,15 @@ def body() -> bytes:
 @pytest.fixture(scope="module")
 def rows() -> bytes:
     return body()
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> dict[str, str]:
+    """What makes runners slow, as variables of the environment."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW)
+    return {"PYTHONPATH": str(folder)}
 
 
 def batches_of(server: Server) -> Batches:
@@ -71,9 +100,9 @@ def expected(server: Server, rows: bytes) -> bytes:
 
 
 def test_job_goes_on_when_its_runner_is_killed(
-    start: Callable[..., Server], rows: bytes
+    start: Callable[..., Server], rows: bytes, slow: dict[str, str]
 ) -> None:
-    server = start()
+    server = start(environ=slow)
     batches = batches_of(server)
     job_id = started(batches, rows)
     for done in (1, 3, 6):
@@ -91,9 +120,12 @@ def test_job_goes_on_when_its_runner_is_killed(
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_job_goes_on_when_the_server_is_started_again(
-    start: Callable[..., Server], rows: bytes, how: signal.Signals
+    start: Callable[..., Server],
+    rows: bytes,
+    slow: dict[str, str],
+    how: signal.Signals,
 ) -> None:
-    server = start()
+    server = start(environ=slow)
     job_id = started(batches_of(server), rows)
     (runner,) = wait_for(lambda: runners(server))
     wait_for(lambda: parts(server, job_id) >= 2, JOB_SECONDS)
