@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ONLY ?=
 DATA ?= ../shared/data
 MLFORECAST := .venv-mlforecast
-WORKERS ?= 3
+WORKERS ?= 2
 TESTS = MLFORECAST_VENV=$(MLFORECAST) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: help install serve test coverage bench lint kernels clean
@@ -39,7 +39,7 @@ lint: install ## ruff and mypy
 kernels: install
 	$(BIN)/python -c "from backends.trees.kernel_cache import prepare; prepare('build/kernels')"
 
-test: lint kernels $(MLFORECAST)/.installed ## set up and run everything; WORKERS=1 for fewer at once
+test: lint kernels $(MLFORECAST)/.installed ## set up and run everything; WORKERS=3 for more at once
 	$(TESTS)
 
 coverage: lint kernels $(MLFORECAST)/.installed ## the same, slower, and print what no test ran
